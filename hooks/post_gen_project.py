@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 # Pairs, since a filter that writes JSON would sort the keys of a mapping.
-ANSWERS = dict(json.loads({{ cookiecutter.items() | list | jsonify | jsonify }}))
+ANSWERS = dict(json.loads({{cookiecutter.items() | list | jsonify | jsonify}}))
 
 # Answer -> paths that leave.
 OPTIONS = {
@@ -21,7 +21,7 @@ OPTIONS = {
             "terraform",
             ".github/workflows/release.yml",
             ".github/workflows/rollback.yml",
-            ".github/actions/deploy",
+            ".github/actions",
             "ops/project.json",
         ],
     },
@@ -86,7 +86,9 @@ def find_origin():
     template, checkout = str(top), None
     if not ANSWERS["_repo_dir"].startswith(ANSWERS["_template"]):  # a clone that cookiecutter made
         checkout = ANSWERS["_checkout"]
-        if url := re.search(r"^\[remote \"origin\"\]\n\s+url = (.+)$", read(common / "config"), re.M):
+        if url := re.search(
+            r"^\[remote \"origin\"\]\n\s+url = (.+)$", read(common / "config"), re.M
+        ):
             template = urlparse(url[1]).path if url[1].startswith("file:") else url[1]
     return template, read_commit(git, common), checkout, directory
 

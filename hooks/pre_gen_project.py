@@ -6,9 +6,9 @@ import re
 import sys
 import unicodedata
 
-ANSWERS = json.loads({{ cookiecutter | jsonify | jsonify }})
+ANSWERS = json.loads({{cookiecutter | jsonify | jsonify}})
 # What was given before cookiecutter rendered it; cruft does not tell.
-GIVEN = json.loads({{ _cookiecutter | default({}) | jsonify | jsonify }})
+GIVEN = json.loads({{_cookiecutter | default({}) | jsonify | jsonify}})
 
 # Names that the project's dependencies are installed or imported under: `make lock` writes this.
 RESERVED = set(
@@ -36,29 +36,44 @@ def check_text(key):
         refuse(key, "begins or ends with a space", "it without")
     for character in value:
         if ord(character) > 0xFFFF:
-            refuse(key, "holds %s, which TOML cannot hold as JSON writes it" % ascii(character),
-                   "it without emoji and other characters above U+FFFF")
+            refuse(
+                key,
+                "holds %s, which TOML cannot hold as JSON writes it" % ascii(character),
+                "it without emoji and other characters above U+FFFF",
+            )
         if unicodedata.category(character) == "Cs":
-            refuse(key, "holds bytes that are no text in this locale", "it again after export LC_ALL=C.UTF-8")
+            refuse(
+                key,
+                "holds bytes that are no text in this locale",
+                "it again after export LC_ALL=C.UTF-8",
+            )
         if unicodedata.category(character) in ("Cc", "Zl", "Zp"):
             refuse(key, "holds a control character or a line break", "plain text on one line")
     for text in (value, GIVEN.get(key) or ""):
         if any(mark in text for mark in ("{" + "{", "{" + "%", "{" + "#")):
-            refuse(key, "holds template code", "it without a brace that opens twice or before % or #")
+            refuse(
+                key, "holds template code", "it without a brace that opens twice or before % or #"
+            )
 
 
 def check_name(key):
     value = ANSWERS[key]
     pattern, least, most, joiner, example = PATTERNS[key]
     if not re.fullmatch(pattern, value):
-        refuse(key, "is not made of a letter, then lower-case letters, digits and " + joiner,
-               "one such as " + repr(example))
+        refuse(
+            key,
+            "is not made of a letter, then lower-case letters, digits and " + joiner,
+            "one such as " + repr(example),
+        )
     if not least <= len(value) <= most:
         refuse(key, "has %d letters" % len(value), "%d to %d, such as %r" % (least, most, example))
     if re.sub("[-_.]+", "-", value) in RESERVED:
         suffix = "-service" if key == "project_slug" else "_service"
-        refuse(key, "is the name of one of the project's dependencies or folders",
-               "another, such as %r" % (value + suffix))
+        refuse(
+            key,
+            "is the name of one of the project's dependencies or folders",
+            "another, such as %r" % (value + suffix),
+        )
 
 
 def check_package():
@@ -72,8 +87,10 @@ def check_package():
 
 
 if sys.version_info < (3, 11):
-    sys.exit("Python %d.%d runs cookiecutter, and 3.11 is the oldest that works: run it with a newer one, "
-             "such as uvx --python 3.13 cookiecutter" % sys.version_info[:2])
+    sys.exit(
+        "Python %d.%d runs cookiecutter, and 3.11 is the oldest that works: "
+        "use a newer one, such as uvx --python 3.13 cookiecutter" % sys.version_info[:2]
+    )
 for name in ("project_name", "description", "owner"):
     check_text(name)
 check_name("project_slug")
