@@ -13,10 +13,29 @@ GIVEN = json.loads({{_cookiecutter | default({}) | jsonify | jsonify}})
 # Names that the project's dependencies are installed or imported under: `make lock` writes this.
 RESERVED = set(
     """
+    aiohappyeyeballs aiohttp aiohttp-retry aiosignal amqp annotated-doc annotated-types
+    annotationlib antlr4 antlr4-python3-runtime anyio appdirs ast-serialize asyncssh atpublic
+    attr attrs billiard celery certifi cffi cfgv charset-normalizer click click-didyoumean
+    click-plugins click-repl cloudpickle colorama compression configobj coverage cryptography
+    dateutil dictdiffer diskcache distlib distro dotenv dpath dulwich dvc dvc-data dvc-http
+    dvc-objects dvc-render dvc-studio-client dvc-task entrypoints fastapi filelock flatbuffers
+    flatten-dict flufl flufl-lock frozenlist fsspec funcy git gitdb gitpython google grandalf
+    grimp gto h11 httpcore httptools httpx hydra hydra-core hypothesis identify idna
+    import-linter importlinter iniconfig iterative-telemetry joblib kombu librt markdown-it
+    markdown-it-py mdurl ml-dtypes multidict mypy mypy-extensions mypyc narwhals networkx
+    nodeenv numpy omegaconf onnx onnxruntime opentelemetry opentelemetry-api orjson packaging
+    pandas pandas-stubs pathspec platformdirs pluggy pre-commit prettytable prompt-toolkit
+    propcache protobuf psutil public py pyarrow pycparser pydantic pydantic-core
+    pydantic-settings pydevd-plugins pydot pygit2 pygments pygtrie pyparsing pytest pytest-cov
+    python-dateutil python-discovery python-dotenv pywin32 pyyaml requests rich ruamel
+    ruamel-yaml ruff scikit-learn scipy scmrepo semver setuptools shortuuid shtab six skl2onnx
+    sklearn skops smmap sortedcontainers sqltrie starlette tabulate threadpoolctl tomlkit tqdm
+    types-pyyaml typing-extensions typing-inspection tzdata tzlocal urllib3 uvicorn uvloop
+    validate vine virtualenv voluptuous wcwidth yaml yarl zc zc-lockfile
     """.split()
 )
-# Folders of the project that Python would find first, and names that Windows keeps for devices.
-RESERVED |= {"conftest", "src", "tests", "aux", "con", "nul", "prn"}
+# Modules and folders that Python would find first, and names that Windows keeps for devices.
+RESERVED |= {"conftest", "src", "test", "tests", "aux", "con", "nul", "prn"}
 
 PATTERNS = {
     "project_slug": (r"[a-z][a-z0-9]*(-[a-z0-9]+)*", 1, 40, "single hyphens", "credit-risk"),

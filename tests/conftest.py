@@ -11,7 +11,6 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -148,12 +147,14 @@ def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 def archive(target: Path) -> None:
     """Write what git tracks, with changes that are not committed yet, and nothing else."""
-    git = ("git", "-C", str(ROOT))
+    index = run_in(ROOT, "git", "rev-parse", "--path-format=absolute", "--git-path", "index")
+    own = target.with_name("index")  # so that no lock on the real one is in the way
+    shutil.copy(index.stdout.strip(), own)
     user = ("-c", "user.name=tests", "-c", "user.email=tests@localhost")
-    stash = subprocess.run([*git, *user, "stash", "create"], capture_output=True, check=True)
-    commit = stash.stdout.decode().strip() or "HEAD"
-    tar = subprocess.run([*git, "archive", "--format=tar", commit], capture_output=True, check=True)
-    with tarfile.open(fileobj=BytesIO(tar.stdout)) as content:
+    stash = run_in(ROOT, "git", *user, "stash", "create", env={"GIT_INDEX_FILE": str(own)})
+    tar = target.with_name("template.tar")
+    run_in(ROOT, "git", "archive", "--output", tar, stash.stdout.strip() or "HEAD")
+    with tarfile.open(tar) as content:
         content.extractall(target, filter="tar")
 
 
