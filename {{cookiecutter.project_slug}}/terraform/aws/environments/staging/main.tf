@@ -1,0 +1,19 @@
+# Staging: what production will run, on one task. The release workflow applies it; sizes change here.
+terraform {
+  backend "s3" {
+    key          = "staging.tfstate"
+    use_lockfile = true
+  }
+}
+
+variable "image_digest" { type = string }
+
+module "service" {
+  source       = "../../modules/service"
+  environment  = "staging"
+  image_digest = var.image_digest
+  size         = { cpu = 512, memory = 1024, tasks = 1 }
+}
+
+output "service_url" { value = module.service.service_url }
+output "image_digest" { value = module.service.image_digest }
