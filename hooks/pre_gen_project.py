@@ -49,6 +49,11 @@ def refuse(key, why, instead):
 
 def check_text(key):
     value = ANSWERS[key]
+    for text in (value, GIVEN.get(key) or ""):
+        if any(mark in text for mark in ("{" + "{", "{" + "%", "{" + "#")):
+            refuse(
+                key, "holds template code", "it without a brace that opens twice or before % or #"
+            )
     if not value.strip():
         refuse(key, "is empty", "a few words")
     if value != value.strip():
@@ -68,11 +73,6 @@ def check_text(key):
             )
         if unicodedata.category(character) in ("Cc", "Zl", "Zp"):
             refuse(key, "holds a control character or a line break", "plain text on one line")
-    for text in (value, GIVEN.get(key) or ""):
-        if any(mark in text for mark in ("{" + "{", "{" + "%", "{" + "#")):
-            refuse(
-                key, "holds template code", "it without a brace that opens twice or before % or #"
-            )
 
 
 def check_name(key):

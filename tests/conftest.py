@@ -25,18 +25,16 @@ def leave_home() -> None:
     home = Path.home()
     os.environ.setdefault("UV_CACHE_DIR", str(home / ".cache" / "uv"))
     os.environ.setdefault("PIP_CACHE_DIR", str(home / ".cache" / "pip"))
-    empty = tempfile.mkdtemp(prefix="home-")
+    empty = Path(tempfile.mkdtemp(prefix="home-"))
     atexit.register(shutil.rmtree, empty, ignore_errors=True)
-    os.environ["HOME"] = os.environ["USERPROFILE"] = empty
-    for name in (
-        "COOKIECUTTER_CONFIG",
-        "XDG_CONFIG_HOME",
-        "GIT_DIR",
-        "GIT_WORK_TREE",
-        "GIT_INDEX_FILE",
-    ):
+    os.environ["HOME"] = os.environ["USERPROFILE"] = str(empty)
+    for name in ("COOKIECUTTER_CONFIG", "XDG_CONFIG_HOME", "GIT_DIR", "GIT_INDEX_FILE"):
         os.environ.pop(name, None)
     os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
+    if uv := os.environ.get("UV"):  # `uv run` says where it is
+        (empty / "bin").mkdir()
+        (empty / "bin" / "uv").symlink_to(uv)
+        os.environ["PATH"] = f"{empty / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
 
 if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker inherits it
@@ -238,6 +236,13 @@ def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"REQUIRE_ALL lets no test be skipped; {reason}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests recorded with record_property."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties if report.when == "call" else ():
+            terminalreporter.write_line(f"{name}: {value}")
 
 
 @pytest.hookimpl(wrapper=True)
