@@ -1,0 +1,1 @@
+"""A machine-learning service: contract, data, model, gate, export and serving."""

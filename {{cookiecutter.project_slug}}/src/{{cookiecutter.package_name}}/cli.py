@@ -1,0 +1,35 @@
+"""The command line: one command for each job, each imported only when it is asked for."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from .errors import ProjectError
+
+COMMANDS = {
+    "ingest": (".data.source", "take a typed snapshot of the contract's source"),
+    "validate": (".data.validate", "keep the rows that keep the contract, say why others go"),
+    "split": (".data.split", "hold rows out for judging the model"),
+    "train": (".training.train", "fit the model and the baseline"),
+    "evaluate": (".training.evaluate", "measure both on the held-out rows"),
+    "gate": (".training.gate", "refuse a model that is not good enough"),
+    "export": (".training.export", "write the artefact that is served, and compare it"),
+    "serve": (".serving.server", "serve predictions over HTTP"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command; exit with 0, or with 1 and the reason when it refuses."""
+    parser = argparse.ArgumentParser(prog=__package__, description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, purpose) in COMMANDS.items():
+        commands.add_parser(name, help=purpose, description=purpose)
+    command = parser.parse_args(arguments).command
+    try:
+        import_module(COMMANDS[command][0], __package__).run()
+    except ProjectError as refusal:
+        print(f"{command}: {refusal}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0)

@@ -1,0 +1,165 @@
+"""The contract: which columns there are, what they may hold, and what each is for.
+
+The vocabulary is that of Table Schema (https://specs.frictionlessdata.io/table-schema/), with a
+`role` and a `pii` mark for each field.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from .errors import ContractError
+from .yaml_file import Strict, load_yaml
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+Role = Literal["target", "feature", "id", "time", "group", "excluded"]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Constraints(Strict):
+    """What the values of one column may be; bounds are inclusive."""
+
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    enum: list[str] | None = None
+
+
+class Column(Strict):
+    """One field of the table."""
+
+    name: Name
+    type: Literal["integer", "number", "string"]
+    role: Role
+    title: str = ""
+    constraints: Constraints = Constraints()
+    example: int | float | str | None = None
+    pii: bool = False
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the column is encoded as a number."""
+        return self.type != "string"
+
+    @property
+    def minimum(self) -> float:
+        """The least value allowed; the least float32 where the contract names none."""
+        low = self.constraints.minimum
+        return -FLOAT32_MAX if low is None else low
+
+    @property
+    def maximum(self) -> float:
+        """The greatest value allowed; the greatest float32 where the contract names none."""
+        high = self.constraints.maximum
+        return FLOAT32_MAX if high is None else high
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """The column as JSON Schema, for OpenAPI."""
+        kind: Any = self.type if self.constraints.required else [self.type, "null"]
+        schema: dict[str, Any] = {"type": kind}
+        if self.title:
+            schema["description"] = self.title
+        if self.is_number:
+            schema |= {"minimum": self.minimum, "maximum": self.maximum}
+        elif self.constraints.enum is not None:
+            nothing = [] if self.constraints.required else [None]
+            schema["enum"] = [*self.constraints.enum, *nothing]
+        else:
+            schema["minLength"] = 1
+        return schema
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        limits = self.constraints
+        if self.is_number and limits.enum is not None:
+            raise ValueError(f"{self.name}: enum goes with type string alone; remove it")
+        if not self.is_number and (limits.minimum is not None or limits.maximum is not None):
+            raise ValueError(f"{self.name}: minimum and maximum go with numbers; remove them")
+        if self.minimum > self.maximum:
+            raise ValueError(
+                f"{self.name}: minimum {limits.minimum} is above maximum {limits.maximum}"
+            )
+        return self
+
+
+class Contract(Strict):
+    """The whole of contract.yaml."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+    title: str
+    description: str
+    task: Literal["classification", "regression"]
+    source: Name
+    missing_values: list[str] = Field(default=[""], alias="missingValues")
+    fields: list[Column]
+
+    @cached_property
+    def target(self) -> Column:
+        """The column that the model predicts."""
+        return next(column for column in self.fields if column.role == "target")
+
+    @cached_property
+    def features(self) -> tuple[Column, ...]:
+        """The columns that the model sees."""
+        return tuple(column for column in self.fields if column.role == "feature")
+
+    @cached_property
+    def numbers(self) -> tuple[Column, ...]:
+        """The features encoded as float32, in the order of the arrays' columns."""
+        return tuple(column for column in self.features if column.is_number)
+
+    @cached_property
+    def categories(self) -> tuple[Column, ...]:
+        """The features encoded as text, in the order of the arrays' columns."""
+        return tuple(column for column in self.features if not column.is_number)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities; empty for regression."""
+        return tuple(self.target.constraints.enum or ())
+
+    @property
+    def example(self) -> dict[str, int | float | str | None]:
+        """One row that the service accepts."""
+        return {column.name: column.example for column in self.features}
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """One row as JSON Schema, for OpenAPI."""
+        return {
+            "type": "object",
+            "properties": {column.name: column.json_schema for column in self.features},
+            "required": [column.name for column in self.features],
+            "additionalProperties": False,
+        }
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [column.name for column in self.fields]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"fields: {', '.join(twice)} named twice; keep one of each")
+        targets = [column.name for column in self.fields if column.role == "target"]
+        if len(targets) != 1:
+            raise ValueError(f"fields: {len(targets)} have role target {targets}; give it to one")
+        if not self.features:
+            raise ValueError("fields: none has role feature; give it to at least one")
+        if self.task == "classification" and len(self.labels) < 2:
+            raise ValueError(f"fields: {targets[0]} needs constraints.enum with its labels")
+        if self.task == "regression" and not self.target.is_number:
+            raise ValueError(f"fields: {targets[0]} must be a number for task regression")
+        return self
+
+
+def load_contract(path: Path) -> Contract:
+    """Read a contract.
+
+    Raises:
+        ContractError: the file is missing, no YAML, or breaks a rule; the message names the key.
+    """
+    return load_yaml(path, Contract, ContractError)

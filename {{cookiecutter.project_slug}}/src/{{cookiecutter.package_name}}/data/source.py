@@ -1,0 +1,71 @@
+"""Ingest: a typed snapshot of the contract's source."""
+
+import pandas as pd
+
+from ..contract import Column, load_contract
+from ..errors import DataError
+from ..layout import Layout
+from .table import write_table
+
+
+def run(layout: Layout = Layout()) -> None:
+    """Write the source as Parquet, in the contract's columns and types.
+
+    Raises:
+        DataError: the source cannot be read, its columns are not the contract's, or a number is
+            none; the message names file, column, row and value.
+    """
+    contract = load_contract(layout.contract)
+    source = layout.root / contract.source
+    try:
+        frame = pd.read_csv(
+            source,
+            dtype=str,
+            encoding="utf-8-sig",
+            keep_default_na=False,
+            na_values=contract.missing_values,
+            on_bad_lines="error",
+            index_col=False,
+        )
+    except FileNotFoundError:
+        raise DataError(
+            f"{source} is missing; correct `source` in {layout.contract}, or add the file"
+        ) from None
+    except (ValueError, UnicodeDecodeError) as fault:
+        raise DataError(f"{source} is no comma-separated file in UTF-8: {fault}") from fault
+    _same_columns(str(source), list(frame.columns), [column.name for column in contract.fields])
+    for column in contract.fields:
+        if column.is_number:
+            frame[column.name] = _numbers(str(source), column, frame[column.name])
+    write_table(layout.raw, frame[[column.name for column in contract.fields]])
+    print(f"ingest: {len(frame)} rows, {len(frame.columns)} columns from {source}")
+
+
+def _same_columns(source: str, found: list[str], expected: list[str]) -> None:
+    missing = [name for name in expected if name not in found]
+    unknown = [name for name in found if name not in expected]
+    if missing:
+        raise DataError(
+            f"{source} lacks {', '.join(missing)} of contract.yaml; its columns are"
+            f" {', '.join(found)}: rename them there, or take them out of the contract"
+        )
+    if unknown:
+        raise DataError(
+            f"{source} has {', '.join(unknown)}, which contract.yaml does not know; add them"
+            " there, with role excluded if the model may not see them"
+        )
+
+
+def _numbers(source: str, column: Column, values: "pd.Series[str]") -> "pd.Series[float]":
+    numbers = pd.to_numeric(values, errors="coerce")
+    wrong = numbers.isna() & values.notna()
+    if column.type == "integer":
+        wrong |= numbers.notna() & (numbers % 1 != 0)
+    if wrong.any():
+        place = int(wrong.to_numpy().argmax())
+        raise DataError(
+            f"{source} row {place + 1}, column {column.name}: {values.iloc[place]!r} is no"
+            f" {column.type}; correct it, or add it to missingValues in contract.yaml"
+            f" ({int(wrong.sum())} such values)"
+        )
+    return numbers.astype("float64")

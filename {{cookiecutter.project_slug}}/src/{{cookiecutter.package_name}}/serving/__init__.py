@@ -1,0 +1,1 @@
+"""From a request to a logged prediction; imports neither `data` nor `training`."""

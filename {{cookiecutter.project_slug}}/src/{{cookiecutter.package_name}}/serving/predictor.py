@@ -1,0 +1,113 @@
+"""The predictor: a model folder, checked before it is loaded, that answers encoded rows."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from ..contract import Contract, load_contract
+from ..errors import ArtefactError
+from ..features import Encoder, Features
+from ..trusted import TRUSTED_TYPES
+from ..yaml_file import Strict, load_yaml
+
+Answers = npt.NDArray[np.float64]
+
+
+class ModelInfo(Strict):
+    """model.json: which model this is, and the hash that its file must have."""
+
+    name: str
+    version: str
+    task: Literal["classification", "regression"]
+    labels: list[str]
+    artefact: Literal["model.onnx", "model.skops"]
+    sha256: str
+    estimator: str
+    scikit_learn: str
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A loaded model with its contract and description."""
+
+    contract: Contract
+    info: ModelInfo
+    _answer: Callable[[Features], Any]
+
+    def answers(self, features: Features) -> Answers:
+        """Probabilities, shape (rows, labels), or values, shape (rows,)."""
+        given = np.asarray(self._answer(features), np.float64)
+        return given if self.info.labels else given.reshape(len(given))
+
+
+def load_predictor(folder: Path) -> Predictor:
+    """Load a folder that `export` wrote; its hash is checked before anything is parsed.
+
+    Raises:
+        ArtefactError: a file is missing or altered, was made by another scikit-learn, or does
+            not answer the contract's example.
+    """
+    info = load_yaml(folder / "model.json", ModelInfo, ArtefactError)
+    contract = load_contract(folder / "contract.yaml")
+    path = folder / info.artefact
+    try:
+        content = path.read_bytes()
+    except OSError as fault:
+        raise ArtefactError(f"{path} cannot be read: {fault}; run `make train`") from fault
+    found = hashlib.sha256(content).hexdigest()
+    if found != info.sha256:
+        raise ArtefactError(
+            f"{path} has SHA-256 {found}, model.json says {info.sha256}: the file was altered;"
+            " run `make train`, or take the folder from its release again"
+        )
+    load = _load_onnx if info.artefact == "model.onnx" else _load_skops
+    try:
+        predictor = Predictor(contract, info, load(content, info))
+        example = predictor.answers(Encoder(contract).rows([contract.example]))
+    except ArtefactError:
+        raise
+    except Exception as fault:  # each runtime has exceptions of its own
+        raise ArtefactError(
+            f"{path} does not answer the example of {folder / 'contract.yaml'}:"
+            f" {str(fault)[:300]}; run `make train`"
+        ) from fault
+    shape = (1, len(info.labels)) if info.labels else (1,)
+    if example.shape != shape or not np.isfinite(example).all():
+        raise ArtefactError(f"{path} answers {example.tolist()} to the contract's example")
+    return predictor
+
+
+def _load_onnx(content: bytes, _: ModelInfo) -> Callable[[Features], Any]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    inputs = [each.name for each in session.get_inputs()]
+    output = [session.get_outputs()[-1].name]
+
+    def answer(features: Features) -> Any:
+        given = features._asdict()
+        return session.run(output, {name: given[name] for name in inputs})[0]
+
+    return answer
+
+
+def _load_skops(content: bytes, info: ModelInfo) -> Callable[[Features], Any]:
+    import sklearn  # not in the serving environment unless params.yaml says artefact: skops
+    import skops.io
+
+    if sklearn.__version__ != info.scikit_learn:
+        raise ArtefactError(
+            f"model.json: made by scikit-learn {info.scikit_learn}, but {sklearn.__version__} is"
+            " installed; run `make train` in this environment, or install that version"
+        )
+    model = skops.io.loads(content, trusted=list(TRUSTED_TYPES))
+    predict = model.predict_proba if info.labels else model.predict
+    return lambda features: predict(features.table())

@@ -1,0 +1,38 @@
+"""Refusals over HTTP: problem+json (RFC 9457), and the one table from error to status."""
+
+from http import HTTPStatus
+from typing import Any
+
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from .. import errors
+
+STATUSES: dict[type[errors.RequestError], HTTPStatus] = {
+    errors.MalformedBodyError: HTTPStatus.BAD_REQUEST,
+    errors.BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.MediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.InvalidRowsError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.NoFiniteAnswerError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.PredictionLogError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def refuse(refusal: errors.RequestError) -> Response:
+    """The answer to a refused request."""
+    return problem(STATUSES[type(refusal)], str(refusal), refusal.errors)
+
+
+def problem(
+    status: HTTPStatus, detail: str, faults: list[dict[str, Any]] | None = None
+) -> Response:
+    """A problem document; its type is about:blank, so its title is the status's phrase."""
+    content: dict[str, Any] = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+    }
+    if faults:
+        content["errors"] = faults
+    return Response(to_json(content), status.value, media_type="application/problem+json")

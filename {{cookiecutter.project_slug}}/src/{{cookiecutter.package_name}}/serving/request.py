@@ -1,0 +1,112 @@
+"""A request's body to validated rows, straight from its bytes."""
+
+import json
+from typing import Any, NamedTuple
+
+from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
+
+from ..contract import Column, Contract
+from ..errors import BodyTooLargeError, InvalidRowsError, MalformedBodyError
+
+MAX_ERRORS = 100
+"""Faults named in one answer; how many more there are is said beside them."""
+
+Row = dict[str, Any]
+
+
+class Parsed(NamedTuple):
+    """The rows, and whether the body was a list of them."""
+
+    rows: list[Row]
+    is_list: bool
+
+
+class RequestParser:
+    """Parses the bodies of one contract."""
+
+    def __init__(self, contract: Contract, max_rows: int) -> None:
+        row = _row(contract)
+        self._contract = contract
+        self._max_rows = max_rows
+        self._one = SchemaValidator(row)
+        self._many = SchemaValidator(
+            core_schema.list_schema(row, min_length=1, max_length=max_rows, strict=True)
+        )
+
+    def parse(self, body: bytes) -> Parsed:
+        """Validate one row or a list of rows.
+
+        Raises:
+            MalformedBodyError: no JSON text, or a key named twice.
+            BodyTooLargeError: more rows than allowed.
+            InvalidRowsError: a field is unknown, missing, of a wrong type or out of range.
+        """
+        is_list = body.lstrip()[:1] == b"["
+        try:
+            given = (self._many if is_list else self._one).validate_json(body)
+        except ValidationError as fault:
+            raise self._refusal(fault, is_list) from None
+        rows: list[Row] = given if is_list else [given]
+        # A valid body has one colon a field, but for colons in its texts: more means a second look.
+        if body.count(b":") != len(rows) * len(self._contract.features):
+            json.loads(body, object_pairs_hook=_no_key_twice)
+        return Parsed(rows, is_list)
+
+    def _refusal(self, fault: ValidationError, is_list: bool) -> Exception:
+        count = fault.error_count()
+        found = fault.errors(include_url=False, include_context=False)
+        first = found[0]
+        if first["type"] == "json_invalid":
+            return MalformedBodyError(f"{first['msg']}; send one JSON object or a list of them")
+        if first["type"] == "too_long" and not first["loc"]:
+            return BodyTooLargeError(
+                f"more than {self._max_rows} rows; send them in several requests"
+            )
+        private = {column.name for column in self._contract.fields if column.pii}
+        errors = []
+        for each in found[:MAX_ERRORS]:
+            place = list(each["loc"])
+            row = place.pop(0) if is_list and place else 0
+            field = str(place[0])[:100] if place else None
+            entry: dict[str, Any] = {"row": row, "field": field, "message": each["msg"]}
+            if each["type"] != "missing" and field is not None and field not in private:
+                entry["found"] = f"{each['input']!r:.100}"
+            errors.append(entry)
+        more = f", the first {MAX_ERRORS} of them named" if count > MAX_ERRORS else ""
+        detail = f"{count} fault{'s' if count > 1 else ''} in the rows{more}; see errors"
+        return InvalidRowsError(detail, errors)
+
+
+def _row(contract: Contract) -> CoreSchema:
+    return core_schema.typed_dict_schema(
+        {
+            column.name: core_schema.typed_dict_field(_value(column), required=True)
+            for column in contract.features
+        },
+        extra_behavior="forbid",
+        strict=True,
+    )
+
+
+def _value(column: Column) -> CoreSchema:
+    limits = column.constraints
+    value: CoreSchema
+    if column.type == "integer":
+        value = core_schema.int_schema(ge=int(column.minimum), le=int(column.maximum), strict=True)
+    elif column.type == "number":
+        value = core_schema.float_schema(
+            ge=column.minimum, le=column.maximum, allow_inf_nan=False, strict=True
+        )
+    elif limits.enum is not None:
+        value = core_schema.literal_schema(list(limits.enum))
+    else:
+        value = core_schema.str_schema(min_length=1, strict=True)
+    return value if limits.required else core_schema.nullable_schema(value, strict=True)
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> Row:
+    names = [name for name, _ in pairs]
+    if len(names) != len(set(names)):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise MalformedBodyError(f"{', '.join(twice)} named twice in one row; send each key once")
+    return dict(pairs)

@@ -1,0 +1,97 @@
+"""The routes under /v1 and /health."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ..errors import BodyTooLargeError, MediaTypeError, RequestError
+from .predictor import Predictor
+from .problem import refuse
+from .service import PredictionService
+
+THREAD_BYTES = 16_384
+"""A larger body is answered in a thread, so that the others need not wait for it."""
+
+
+class Model(BaseModel):
+    """The model that answers."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    name: str
+    version: str
+    task: str
+    labels: list[str]
+    estimator: str
+    sha256: str
+    metrics: dict[str, float]
+
+
+class Health(BaseModel):
+    """The state of the service."""
+
+    status: str
+
+
+def predictions_route(service: PredictionService, max_body_bytes: int) -> Route:
+    """POST /v1/predictions as a plain Starlette route, which costs less than a FastAPI one."""
+
+    async def predictions(request: Request) -> Response:
+        try:
+            _expect_json(request)
+            body = await _read(request, max_body_bytes)
+            if len(body) > THREAD_BYTES:
+                answer = await run_in_threadpool(service.answer, body)
+            else:
+                answer = service.answer(body)
+        except RequestError as refusal:
+            return refuse(refusal)
+        return Response(answer, media_type="application/json")
+
+    return Route("/v1/predictions", predictions, methods=["POST"])
+
+
+def information_routes(predictor: Predictor) -> APIRouter:
+    """GET /v1/model, /health/live and /health/ready."""
+    router = APIRouter()
+    model = Model(**predictor.info.model_dump(include=set(Model.model_fields)))
+
+    @router.get("/v1/model")
+    async def read_model() -> Model:
+        """Which model answers, and its figures on held-out rows."""
+        return model
+
+    @router.get("/health/live")
+    async def live() -> Health:
+        """Whether the process answers."""
+        return Health(status="live")
+
+    @router.get("/health/ready")
+    async def ready() -> Health:
+        """Whether the model is loaded; the service starts only with one."""
+        return Health(status="ready")
+
+    return router
+
+
+def _expect_json(request: Request) -> None:
+    given = request.headers.get("content-type", "")
+    if given.partition(";")[0].strip().lower() != "application/json":
+        raise MediaTypeError(f"Content-Type is {given[:100]!r}; send the rows as application/json")
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """The body, read no further than the limit."""
+    parts = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise BodyTooLargeError(
+                f"the body is larger than {limit} bytes; send its rows in several requests"
+            )
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

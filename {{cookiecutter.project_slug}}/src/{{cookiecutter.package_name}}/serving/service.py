@@ -1,0 +1,72 @@
+"""What the service does, apart from HTTP: a body to a logged answer."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from pydantic_core import to_json
+
+from ..errors import NoFiniteAnswerError
+from ..features import Encoder
+from .prediction_log import PredictionLog
+from .predictor import Answers, Predictor
+from .request import RequestParser
+
+
+class PredictionService:
+    """Answers bodies with one predictor, and logs each prediction first."""
+
+    def __init__(self, predictor: Predictor, log: PredictionLog, max_rows: int) -> None:
+        self._predictor = predictor
+        self._log = log
+        self._parser = RequestParser(predictor.contract, max_rows)
+        self._encoder = Encoder(predictor.contract)
+        self._private = [column.name for column in predictor.contract.features if column.pii]
+
+    def answer(self, body: bytes) -> bytes:
+        """Predict for one row or a list, as JSON of the same shape.
+
+        Raises:
+            RequestError: the body is refused, or its predictions cannot be logged.
+        """
+        rows, is_list = self._parser.parse(body)
+        predictions = self._predictions(self._predictor.answers(self._encoder.rows(rows)))
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._log.append(
+            [
+                {"time": time, **prediction, "inputs": self._loggable(row)}
+                for row, prediction in zip(rows, predictions, strict=True)
+            ]
+        )
+        return to_json(predictions if is_list else predictions[0])
+
+    def _predictions(self, answers: Answers) -> list[dict[str, Any]]:
+        if not np.isfinite(answers).all():
+            wrong = np.flatnonzero(~np.isfinite(answers.reshape(len(answers), -1)).all(axis=1))
+            raise NoFiniteAnswerError(
+                "the model has no finite answer; send less extreme values",
+                [{"row": int(row), "field": None, "message": "no finite answer"} for row in wrong],
+            )
+        info = self._predictor.info
+        if not info.labels:
+            return [
+                {"prediction_id": uuid4().hex, "model_version": info.version, "value": value}
+                for value in answers.tolist()
+            ]
+        places = answers.argmax(axis=1)
+        chances = answers[np.arange(len(answers)), places]
+        return [
+            {
+                "prediction_id": uuid4().hex,
+                "model_version": info.version,
+                "label": info.labels[place],
+                "probability": chance,
+            }
+            for place, chance in zip(places.tolist(), chances.tolist(), strict=True)
+        ]
+
+    def _loggable(self, row: dict[str, Any]) -> dict[str, Any]:
+        if not self._private:
+            return row
+        return {name: value for name, value in row.items() if name not in self._private}

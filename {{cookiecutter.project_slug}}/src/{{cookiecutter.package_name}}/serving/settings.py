@@ -1,0 +1,46 @@
+"""What the service is told by its environment, read here alone."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Each setting is the environment variable of the same name in capitals.
+
+    prediction_log: a file to append to, or `-` for standard output.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    model_dir: Path = Path("models/serving")
+    prediction_log: str = "logs/predictions.jsonl"
+    max_rows: int = 1000
+    max_body_bytes: int = 1_000_000
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the settings.
+
+        Raises:
+            SettingsError: a number is none, or is below 0.
+        """
+        return cls(
+            host=environment.get("HOST", cls.host),
+            port=_count(environment, "PORT", cls.port),
+            model_dir=Path(environment.get("MODEL_DIR", cls.model_dir)),
+            prediction_log=environment.get("PREDICTION_LOG", cls.prediction_log),
+            max_rows=_count(environment, "MAX_ROWS", cls.max_rows),
+            max_body_bytes=_count(environment, "MAX_BODY_BYTES", cls.max_body_bytes),
+        )
+
+
+def _count(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, str(default))
+    if not text.isascii() or not text.isdigit():
+        raise SettingsError(f"environment variable {name} is {text!r}; set it to a whole number")
+    return int(text)

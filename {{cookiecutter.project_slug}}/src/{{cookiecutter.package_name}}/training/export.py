@@ -1,0 +1,118 @@
+"""Export: the folder that is served, with an artefact that agrees with the model."""
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import sklearn
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.pipeline import Pipeline
+
+from ..contract import Contract, load_contract
+from ..data.table import read_table
+from ..errors import ExportError, GateError
+from ..files import read_json, write_bytes, write_json
+from ..layout import Layout
+from ..params import load_params
+from ..serving.predictor import load_predictor
+from .evaluate import answers
+from .parity import compare, probes
+from .rows import to_rows
+from .skops_file import load
+
+OPSET = 21
+"""The ONNX operator set; ONNX Runtime has run it since 1.20."""
+OTHER_WAY = "set artefact: skops in params.yaml, or choose another model.estimator"
+
+
+def run(layout: Layout = Layout()) -> None:
+    """Write the artefact, its description and the contract, and compare it with the model.
+
+    Raises:
+        GateError: the gate has not passed this model.
+        ExportError: the model cannot be exported, or the artefact answers otherwise.
+    """
+    if not read_json(layout.gate_report)["passed"]:
+        raise GateError(f"{layout.gate_report}: the model was refused, so it is not exported")
+    contract = load_contract(layout.contract)
+    params = load_params(layout.params)
+    model = load(layout.model)
+    onnx = params.artefact == "onnx"
+    content = to_onnx(contract, model) if onnx else layout.model.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    description = {
+        "name": contract.name,
+        "version": f"{contract.name}@{digest[:12]}",
+        "task": contract.task,
+        "labels": list(contract.labels),
+        "artefact": f"model.{params.artefact}",
+        "sha256": digest,
+        "estimator": params.model.estimator,
+        "scikit_learn": sklearn.__version__,
+        "metrics": read_json(layout.metrics)["model"],
+    }
+    held_out = to_rows(contract, read_table(layout.test)).features
+    with tempfile.TemporaryDirectory() as folder:
+        _write(Path(folder), content, description, layout.contract)
+        rows = probes(contract, held_out, params.seed)
+        given = load_predictor(Path(folder)).answers(rows)
+        parity = compare(given, answers(contract, model, rows.table()))
+    linear = hasattr(model.named_steps["estimator"], "coef_")
+    if not parity.agrees(linear):
+        raise ExportError(
+            f"the {params.artefact} artefact does not agree with {params.model.estimator}:"
+            f" {parity.differing} of {parity.rows} rows differ, by {parity.largest:.2g} at most,"
+            f" {parity.flipped} labels flipped; {OTHER_WAY}"
+        )
+    _replace(layout.serving, content, description, layout.contract)
+    print(
+        f"export: {description['version']} in {layout.serving}; {parity.rows} rows compared,"
+        f" largest difference {parity.largest:.2g}, {parity.flipped} labels flipped"
+    )
+
+
+def to_onnx(contract: Contract, model: Pipeline) -> bytes:
+    """The model as ONNX with two inputs, `numbers` (float32) and `categories` (text).
+
+    Raises:
+        ExportError: skl2onnx cannot convert it; the message names the other way.
+    """
+    inputs: list[tuple[str, Any]] = []
+    if contract.numbers:
+        inputs.append(("numbers", FloatTensorType([None, len(contract.numbers)])))
+    if contract.categories:
+        inputs.append(("categories", StringTensorType([None, len(contract.categories)])))
+    options = {id(model): {"zipmap": False}} if contract.task == "classification" else None
+    try:
+        graph = convert_sklearn(model, contract.name, inputs, options=options, target_opset=OPSET)
+    except Exception as fault:  # skl2onnx raises whatever its converters raise
+        raise ExportError(
+            f"{type(model.named_steps['estimator']).__name__} cannot be exported to ONNX:"
+            f" {str(fault)[:300]}; {OTHER_WAY}"
+        ) from fault
+    # skl2onnx lists the operator sets in the order of a hash that changes from run to run.
+    opsets = sorted(graph.opset_import, key=lambda opset: opset.domain)
+    del graph.opset_import[:]
+    graph.opset_import.extend(opsets)
+    content: bytes = graph.SerializeToString(deterministic=True)
+    return content
+
+
+def _replace(folder: Path, content: bytes, description: dict[str, Any], contract: Path) -> None:
+    """Put a new folder in the place of the old one, so that no file of the old one stays."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
+        _write(new, content, description, contract)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+
+
+def _write(folder: Path, content: bytes, description: dict[str, Any], contract: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / str(description["artefact"]), content)
+    write_bytes(folder / "contract.yaml", contract.read_bytes())
+    write_json(folder / "model.json", description)

@@ -1,0 +1,92 @@
+"""Parity: does the artefact answer as the model it was made from?"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract import Contract
+from ..features import MISSING_CATEGORY, Features
+
+ROWS = 20_000
+"""Rows compared at the least, so that one disagreement in 10,000 is seen."""
+TOLERANCE = 1e-5
+"""Least difference that counts, of a probability, or of a value in proportion to it."""
+SHARE_OF_TREES = 1e-4
+"""A number between a float64 threshold and its float32 form takes the tree's other branch."""
+UNSEEN = "a category that no training row holds"
+
+
+class Parity(NamedTuple):
+    """How far two sets of answers to the same rows are apart."""
+
+    rows: int
+    largest: float
+    differing: int
+    flipped: int
+
+    def agrees(self, linear: bool) -> bool:
+        """Every row within the tolerance for a linear model, nearly all for others; no flip."""
+        allowed = 0 if linear else int(self.rows * SHARE_OF_TREES)
+        return self.flipped == 0 and self.differing <= allowed
+
+
+def compare(given: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> Parity:
+    """Compare probabilities, shape (rows, labels), or values, shape (rows,)."""
+    scale = np.maximum(np.abs(expected), 1.0)
+    apart = np.abs(given - expected) / scale
+    apart[~np.isfinite(given)] = np.inf
+    flipped = 0
+    if given.ndim == 2:
+        flipped = int((given.argmax(axis=1) != expected.argmax(axis=1)).sum())
+        apart = apart.max(axis=1)
+    return Parity(len(given), float(apart.max()), int((apart > TOLERANCE).sum()), flipped)
+
+
+def probes(contract: Contract, held_out: Features, seed: int) -> Features:
+    """Held-out rows, rows at the contract's edges, and mixtures of both up to `ROWS`."""
+    random = np.random.default_rng(seed)
+    edges = _edges(contract, held_out)
+    numbers = np.vstack([held_out.numbers, edges.numbers])
+    categories = np.vstack([held_out.categories, edges.categories])
+    count = max(ROWS - len(numbers), 0)
+    mixed_numbers = np.empty((count, numbers.shape[1]), np.float32)
+    mixed_categories = np.empty((count, categories.shape[1]), object)
+    for place in range(numbers.shape[1]):
+        mixed_numbers[:, place] = random.choice(numbers[:, place], count)
+    for place in range(categories.shape[1]):
+        mixed_categories[:, place] = random.choice(categories[:, place], count)
+    return Features(np.vstack([numbers, mixed_numbers]), np.vstack([categories, mixed_categories]))
+
+
+def _edges(contract: Contract, held_out: Features) -> Features:
+    """For each feature: missing and extreme, or missing and unseen, the rest from a real row."""
+    rows = []
+    for place, column in enumerate(contract.numbers):
+        seen = held_out.numbers[:, place]
+        seen = seen[np.isfinite(seen)]
+        low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
+        limits = column.constraints
+        rows += [
+            (place, value)
+            for value in (
+                np.nan,
+                low - 10 * (high - low) if limits.minimum is None else limits.minimum,
+                high + 10 * (high - low) if limits.maximum is None else limits.maximum,
+            )
+        ]
+    numbers = np.repeat(held_out.numbers[:1], len(rows), axis=0)
+    for row, (place, value) in enumerate(rows):
+        numbers[row, place] = value
+    words = [
+        (place, word)
+        for place in range(len(contract.categories))
+        for word in (MISSING_CATEGORY, UNSEEN)
+    ]
+    categories = np.repeat(held_out.categories[:1], len(words), axis=0)
+    for row, (place, word) in enumerate(words):
+        categories[row, place] = word
+    return Features(
+        np.vstack([numbers, np.repeat(held_out.numbers[:1], len(words), axis=0)]),
+        np.vstack([np.repeat(held_out.categories[:1], len(rows), axis=0), categories]),
+    )

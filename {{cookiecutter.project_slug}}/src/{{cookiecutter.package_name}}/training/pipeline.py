@@ -1,0 +1,75 @@
+"""The scikit-learn pipeline around an estimator that params.yaml names."""
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.compose import ColumnTransformer
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from ..contract import Contract
+from ..errors import TrainingError
+from ..params import Model
+
+
+def build(contract: Contract, model: Model, seed: int) -> Pipeline:
+    """The unfitted model: categories one-hot, numbers as the estimator needs them.
+
+    Histogram gradient boosting sees numbers as they are, missing ones included. Any other
+    estimator sees them scaled, then imputed with the mean: imputed before scaling, the exported
+    trees disagree where a threshold equals the imputed value.
+
+    Raises:
+        TrainingError: the estimator does not exist, takes other parameters, or does another task.
+    """
+    estimator = _estimator(model, seed)
+    does = {"classification": is_classifier, "regression": is_regressor}[contract.task]
+    if not does(estimator):
+        raise TrainingError(
+            f"params.yaml: model.estimator {model.estimator} does no {contract.task}, the task of"
+            " contract.yaml; name one that does"
+        )
+    numbers: Any = "passthrough"
+    if not type(estimator).__name__.startswith("HistGradientBoosting"):
+        numbers = make_pipeline(
+            StandardScaler(), SimpleImputer(strategy="constant", fill_value=0.0)
+        )
+    count = len(contract.numbers)
+    columns = ColumnTransformer(
+        [
+            ("numbers", numbers, list(range(count))),
+            (
+                "categories",
+                OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32),
+                list(range(count, len(contract.features))),
+            ),
+        ]
+    )
+    return Pipeline([("columns", columns), ("estimator", estimator)])
+
+
+def build_baseline(contract: Contract) -> BaseEstimator:
+    """The constant that the model has to beat: class shares, or the mean."""
+    if contract.task == "classification":
+        return DummyClassifier(strategy="prior")
+    return DummyRegressor(strategy="mean")
+
+
+def _estimator(model: Model, seed: int) -> BaseEstimator:
+    module, _, name = model.estimator.rpartition(".")
+    try:
+        kind = getattr(import_module(module), name)
+        parameters = dict(model.parameters)
+        if "random_state" in kind().get_params():
+            parameters.setdefault("random_state", seed)
+        estimator: BaseEstimator = kind(**parameters)
+    except (ImportError, AttributeError, TypeError) as fault:
+        raise TrainingError(
+            f"params.yaml: model.estimator {model.estimator} with parameters {model.parameters}"
+            f" cannot be built: {fault}; correct its import path or parameters"
+        ) from fault
+    return estimator

@@ -1,0 +1,41 @@
+"""A YAML file as a frozen model: unknown keys and wrong types are refused by name."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import ProjectError
+
+
+class Strict(BaseModel):
+    """Frozen, no unknown key, no conversion between types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+T = TypeVar("T", bound=Strict)
+
+
+def load_yaml(path: Path, model: type[T], error: type[ProjectError]) -> T:
+    """Read `path` as `model`.
+
+    Raises:
+        error: the file is missing, no YAML, or breaks a rule; one line for each key at fault.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path} is missing; run the command from the project's folder") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        raise error(f"{path} cannot be read as YAML: {fault}") from fault
+    try:
+        return model.model_validate(content)
+    except ValidationError as fault:
+        lines = [
+            f"{path}: {'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}"
+            f" (found {each['input']!r:.80})"
+            for each in fault.errors()
+        ]
+        raise error("\n".join(lines)) from None
