@@ -39,7 +39,7 @@ def normalise(name: str) -> str:
 def locked_names(lock: str, project: str) -> set[str]:
     """The distributions in a lock file, without the project itself."""
     packages = tomllib.loads(lock)["package"]
-    return {normalise(package["name"]) for package in packages} - {project}
+    return {normalise(package["name"]) for package in packages if package["name"] != project}
 
 
 def import_names(project: Path) -> set[str]:

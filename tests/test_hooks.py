@@ -179,11 +179,13 @@ def short(answers: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("answers", ACCEPTED, ids=short)
 def test_odd_answer_makes_a_valid_project(
-    answers: dict[str, str], template_repository: Path, tmp_path: Path
+    answers: dict[str, str], template_repository: Path, project: Project, tmp_path: Path
 ) -> None:
     path = bake(template_repository, tmp_path, answers)
     for file in Project(path, answers).files():
-        read_file(path / file)
+        known = project.path / file  # read by another test
+        if not known.exists() or known.read_bytes() != (path / file).read_bytes():
+            read_file(path / file)
     noted = json.loads((path / ".cruft.json").read_bytes())["context"]["cookiecutter"]
     assert {key: noted[key] for key in answers} == answers
 
@@ -202,7 +204,7 @@ def test_prompts_help_and_defaults_work(template: Path, tmp_path: Path) -> None:
 
 def test_reserved_names_are_those_of_the_lock_file() -> None:
     text = (ROOT / "{{cookiecutter.project_slug}}" / "uv.lock").read_text(encoding="utf-8")
-    locked = lock["locked_names"](text, "cookiecutter-project-slug")
+    locked = lock["locked_names"](text, "{{ cookiecutter.project_slug }}")
     assert "scikit-learn" in locked
     assert locked <= set(reserved())
 
@@ -285,7 +287,8 @@ def test_generation_works_in_any_locale(
         assert result.returncode == 0, result.stderr
         assert "Traceback" not in result.stderr
         assert result.stdout.isascii()
-    refused = cookiecutter(folder, template, "--no-input", "owner=\U0001f680", env=locale | home)
+    command = (template, "--no-input", "owner=\U0001f680", "--output-dir", tmp_path / "c")
+    refused = cookiecutter(tmp_path, *command, env=locale | home)
     assert refused.returncode == 1
     assert refused.stderr.startswith("owner '")
 

@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from reading import read_file, read_markdown
 
 PRODUCT = "{{cookiecutter.project_slug}}"
-TAG = re.compile(r"\{\{[-+]?\s*_?cookiecutter|\{%|\{#")
+TAG = re.compile(r"\{\{[-+]?\s*_?cookiecutter|\{%|(?<!\$)\{#")
 # A team will own every line: files besides Terraform's and __init__.py, lines of the package.
 MOST_FILES, MOST_LINES = 110, 4500
 
@@ -215,6 +215,7 @@ def test_clone_with_windows_line_ends(template_repository: Path, tmp_path: Path)
     made = Project(bake(clone, tmp_path, {}), {})
     for file in made.files():
         assert b"\r" not in (made.path / file).read_bytes(), file
+    made.run("git", "init", "--quiet")
     attributes = made.run("git", "check-attr", "eol", "Makefile", "Dockerfile", "scripts/update.sh")
     assert attributes.stdout.count("eol: lf") == 3
 
