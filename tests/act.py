@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Project, run_in
+from conftest import Project, commit_all, run_in
 from machine import STAND_INS, tool
 
 REPOSITORY = "acme/credit-risk"
@@ -49,6 +49,15 @@ def uses(folder: Path) -> dict[str, set[str]]:
 
 def stand_in(name: str) -> Path:
     return STAND_INS / "actions" / name.split("@")[0]
+
+
+def check_out(project: Project) -> Project:
+    """The project as a repository of REPOSITORY, for a runner to check out."""
+    run_in(project.path, "git", "init", "--quiet", "--initial-branch", "main")
+    address = f"https://github.com/{REPOSITORY}.git"
+    run_in(project.path, "git", "remote", "add", "origin", address)
+    commit_all(project.path, "Generated")
+    return project
 
 
 @dataclass(frozen=True)

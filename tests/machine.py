@@ -1,12 +1,15 @@
 """What the machine lends the slow tests: tools, a base image, buildah, a registry on loopback."""
 
+import atexit
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, outside, run_in
+from conftest import ROOT, Project, make_once, outside, run_in
 from filelock import FileLock
 
 STAND_INS = ROOT / "tests" / "stand_ins"
@@ -87,34 +90,22 @@ def started(*args: object, ready: str, env: Mapping[str, str]) -> Iterator[subpr
 
 @dataclass(frozen=True)
 class Buildah:
-    """Debian's buildah on a store of our own, which holds the stand-in for the base image."""
+    """Debian's buildah, with images and containers of this run's own over the base image."""
 
     store: Path
 
     @property
     def command(self) -> list[str]:
-        return [
-            "buildah",
-            "--root",
-            str(self.store / "storage"),
-            "--runroot",
-            str(self.store / "run"),
-        ]
+        base = CACHE / "base-image" / "storage"
+        own = ("--root", str(self.store / "storage"), "--runroot", str(self.store / "run"))
+        return ["buildah", *own, "--storage-opt", f"overlay.imagestore={base}"]
 
-    def __call__(self, *args: object, cwd: Path = ROOT, check: bool = True) -> str:
-        return run_in(cwd, *self.command, *args, check=check).stdout.strip()
+    def __call__(self, *args: object, cwd: Path = ROOT) -> str:
+        return run_in(cwd, *self.command, *args, env={"BUILDAH_LAYERS": "true"}).stdout.strip()
 
     def build(self, folder: Path, tag: str) -> None:
-        self(
-            "build",
-            "--isolation=chroot",
-            "--format=docker",
-            "--pull-never",
-            "-t",
-            tag,
-            ".",
-            cwd=folder,
-        )
+        how = ("--isolation=chroot", "--format=docker", "--pull-never")
+        self("build", *how, "--tag", tag, ".", cwd=folder)
 
     @contextlib.contextmanager
     def container(self, image: str) -> Iterator[tuple[str, Path]]:
@@ -125,8 +116,15 @@ class Buildah:
         finally:
             self("rm", name)
 
+    def remove(self) -> None:
+        self("rm", "--all")
+        self("rmi", "--all", "--force")
+        shutil.rmtree(self.store)
 
+
+@functools.cache
 def buildah() -> Buildah:
+    """Buildah with the stand-in for the base image; removed when this process ends."""
     for name in ("buildah", "mmdebstrap"):
         tool(name)
     if os.geteuid():
@@ -134,7 +132,27 @@ def buildah() -> Buildah:
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(CACHE / "base-image.lock"):
         run_in(ROOT, ROOT / "tests" / "base-image", CACHE / "base-image")
-    return Buildah(CACHE / "base-image")
+    found = Buildah(Path(tempfile.mkdtemp(prefix="images-")))
+    atexit.register(found.remove)
+    return found
+
+
+def train(shared: Path, project: Project) -> Project:
+    """The project with its pipeline run, once for all tests; not to be changed."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(project.path, folder, dirs_exist_ok=True)
+        run_in(folder, "make", "train", env=dvc_cache(shared))
+
+    return Project(make_once(shared / "trained", make), project.answers)
+
+
+def dvc_cache(shared: Path) -> dict[str, str]:
+    """Environment in which DVC finds what any run of the same pipeline has made already."""
+    config = shared / "dvc"
+    config.mkdir(exist_ok=True)
+    (config / "config").write_text(f"[cache]\n    dir = {shared / 'dvc-cache'}\n", encoding="utf-8")
+    return {"DVC_GLOBAL_CONFIG_DIR": str(config)}
 
 
 @contextlib.contextmanager

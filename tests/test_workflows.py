@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from act import CHECKOUT, Run, act, load, stand_in, steps, uses
+from act import CHECKOUT, Run, act, check_out, load, stand_in, steps, uses
 from answers import SETS
-from conftest import Project, commit_all, outside, run_in
-from machine import STAND_INS, buildah, tool
+from conftest import Project, outside, run_in
+from machine import STAND_INS, buildah, dvc_cache, tool
 
 Fresh = Callable[..., Project]
 WORKFLOWS = ("ci", "release", "rollback")
@@ -236,29 +236,21 @@ def test_a_cancelled_deploy_lets_terraform_end(project: Project, tmp_path: Path)
     assert b"cancelled during the apply" in output
 
 
-def in_git(project: Project) -> Project:
-    """The project as a runner checks it out."""
-    run_in(project.path, "git", "init", "--quiet", "--initial-branch", "main")
-    run_in(
-        project.path, "git", "remote", "add", "origin", "https://github.com/acme/credit-risk.git"
-    )
-    commit_all(project.path, "Generated")
-    return project
-
-
-def run_ci(project: Project, lab: Path, **kwargs: Any) -> Run:
-    command = " ".join(buildah().command)
-    return act(project, "ci.yml", "pull_request", lab, env={"STAND_IN_BUILDAH": command}, **kwargs)
+def run_ci(project: Project, shared: Path, lab: Path, **kwargs: Any) -> Run:
+    env = {"STAND_IN_BUILDAH": " ".join(buildah().command), **dvc_cache(shared)}
+    return act(project, "ci.yml", "pull_request", lab, env=env, **kwargs)
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("ci")
-def test_ci_is_green_on_what_was_generated(fresh: Fresh, tmp_path: Path) -> None:
-    project = in_git(fresh())
+def test_ci_is_green_on_what_was_generated(fresh: Fresh, shared: Path, tmp_path: Path) -> None:
+    project = check_out(fresh())
     fork = {
         "head": {"ref": "x'; touch pwned #", "repo": {"fork": True, "full_name": "somebody/fork"}}
     }
-    run = run_ci(project, tmp_path, payload={"pull_request": {**fork, "title": "$(touch pwned)"}})
+    run = run_ci(
+        project, shared, tmp_path, payload={"pull_request": {**fork, "title": "$(touch pwned)"}}
+    )
     run.expect(
         check="success", test="success", train="success", image="success", **{"pass": "success"}
     )
@@ -269,7 +261,7 @@ def test_ci_is_green_on_what_was_generated(fresh: Fresh, tmp_path: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("ci")
-def test_ci_is_red_where_something_is_broken(fresh: Fresh, tmp_path: Path) -> None:
+def test_ci_is_red_where_something_is_broken(fresh: Fresh, shared: Path, tmp_path: Path) -> None:
     """A lint error, a broken test and a model below the gate, each in the job it belongs to."""
     project = fresh()
     (project.package / "broken.py").write_text("import os\n", encoding="utf-8")
@@ -286,7 +278,7 @@ def test_ci_is_red_where_something_is_broken(fresh: Fresh, tmp_path: Path) -> No
     harder = text.replace("min_gain_in_standard_errors: 1.0", "min_gain_in_standard_errors: 1000.0")
     assert harder != text
     params.write_text(harder, encoding="utf-8")
-    run = run_ci(in_git(project), tmp_path)
+    run = run_ci(check_out(project), shared, tmp_path)
     run.expect(check="failure", test="failure", train="failure", **{"pass": "failure"})
     assert "F401" in run.log
     assert "test_broken" in run.log
@@ -318,4 +310,6 @@ def test_the_required_check_fails_with_each_job(
     if broken == "train":
         del result["image"]
     outcome = "failure" if broken else "success"
-    act(in_git(project), "ci.yml", "pull_request", tmp_path).expect(**result, **{"pass": outcome})
+    act(check_out(project), "ci.yml", "pull_request", tmp_path).expect(
+        **result, **{"pass": outcome}
+    )
