@@ -28,7 +28,8 @@ locals {
   name     = local.project.name
   account  = data.aws_caller_identity.current.account_id
   region   = data.aws_region.current.region
-  registry = "arn:aws:ecr:${local.region}:${local.account}:repository/${local.name}"
+  image    = "${local.name}/service" # a name of one letter alone would be too short for a registry
+  registry = "arn:aws:ecr:${local.region}:${local.account}:repository/${local.image}"
   # the account's number makes the name unique in the world; the slug stands second, as S3 forbids some beginnings
   buckets = { for use in ["tfstate", "data"] : use => "${use}-${local.name}-${local.account}" }
 }
@@ -78,7 +79,7 @@ resource "aws_s3_bucket_policy" "tls_only" {
 
 resource "aws_ecr_repository" "service" {
   #checkov:skip=CKV_AWS_136:encrypted with AES-256; a key of its own is no boundary inside one account
-  name                 = local.name
+  name                 = local.image
   image_tag_mutability = "IMMUTABLE"
   image_scanning_configuration { scan_on_push = true }
 }

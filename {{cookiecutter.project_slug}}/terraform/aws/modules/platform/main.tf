@@ -113,6 +113,7 @@ resource "aws_ecs_cluster" "this" {
 }
 
 resource "aws_security_group" "this" {
+  #checkov:skip=CKV2_AWS_5:the service's group is attached where the service is, in modules/service
   for_each    = { balancer = "Callers to the load balancer", service = "The load balancer to the service" }
   name        = "${local.short}-${each.key}"
   description = each.value
@@ -183,18 +184,18 @@ resource "aws_lb_listener" "this" {
 
 output "url" { value = coalesce(aws_lb.this.tags.url, "http://${aws_lb.this.dns_name}") }
 
-# What a release may do here: change the service and its parameter. Of network and IAM it may only hand over the two roles.
+# What a release may do here: change the service, and note what passed its tests. Of network and IAM it may only hand over the two roles.
 output "release_duties" {
   value = [
     { Effect = "Allow", Resource = "*", Action = [ # AWS cannot limit these to one resource
-      "ecs:RegisterTaskDefinition", "ecs:DescribeTaskDefinition", "ssm:DescribeParameters", "ec2:DescribeSecurityGroups",
+      "ecs:RegisterTaskDefinition", "ecs:DescribeTaskDefinition", "ec2:DescribeSecurityGroups",
       "elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeLoadBalancerAttributes", "elasticloadbalancing:DescribeTags",
       "elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetGroupAttributes",
     ] },
     { Effect = "Allow", Resource = [for kind in ["service", "service-deployment", "service-revision"] : "arn:aws:ecs:${local.place}:${kind}/${local.full}/*"],
     Action = [for what in ["CreateService", "UpdateService", "DeleteService", "DescribeServices", "ListServiceDeployments", "DescribeServiceDeployments", "DescribeServiceRevisions"] : "ecs:${what}"] },
     { Effect = "Allow", Resource = "arn:aws:ssm:${local.place}:parameter/release/${var.name}/${var.environment}/image-digest",
-    Action = [for what in ["PutParameter", "GetParameter", "GetParameters", "GetParameterHistory", "ListTagsForResource"] : "ssm:${what}"] },
+    Action = ["ssm:PutParameter", "ssm:GetParameterHistory"] }, # the digests that passed their smoke tests, for a rollback
     { Effect = "Allow", Resource = [for duty in ["task", "execution"] : "arn:aws:iam::${local.account}:role/${local.full}-${duty}"],
     Action = ["iam:PassRole"], Condition = { StringEquals = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" } } },
   ]

@@ -16,7 +16,7 @@ variable "environment" { type = string }
 variable "size" { type = object({ cpu = number, memory = number, tasks = number }) }
 
 data "aws_region" "current" {}
-data "aws_ecr_repository" "service" { name = local.name }
+data "aws_ecr_repository" "service" { name = "${local.name}/service" }
 data "aws_lb" "this" { name = local.short }
 data "aws_lb_target_group" "this" { name = local.short }
 data "aws_security_group" "service" {
@@ -90,14 +90,5 @@ resource "aws_ecs_service" "service" {
   }
 }
 
-resource "aws_ssm_parameter" "image_digest" {
-  #checkov:skip=CKV2_AWS_34:a digest is no secret
-  #checkov:skip=CKV_AWS_337:a digest is no secret
-  name       = "/release/${local.name}/${var.environment}/image-digest"
-  type       = "String"
-  value      = var.image_digest
-  depends_on = [aws_ecs_service.service] # only what became healthy is recorded
-}
-
 output "service_url" { value = coalesce(lookup(data.aws_lb.this.tags, "url", ""), "http://${data.aws_lb.this.dns_name}") }
-output "image_digest" { value = aws_ssm_parameter.image_digest.value }
+output "image_digest" { value = var.image_digest }
