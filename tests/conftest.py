@@ -145,13 +145,15 @@ def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 def archive(target: Path) -> None:
     """Write what git tracks, with changes that are not committed yet, and nothing else."""
-    index = run_in(ROOT, "git", "rev-parse", "--path-format=absolute", "--git-path", "index")
+    # Also where a checkout belongs to somebody else, as it may in a container.
+    git = ("git", "-c", f"safe.directory={ROOT}")
+    index = run_in(ROOT, *git, "rev-parse", "--path-format=absolute", "--git-path", "index")
     own = target.with_name("index")  # so that no lock on the real one is in the way
     shutil.copy(index.stdout.strip(), own)
     user = ("-c", "user.name=tests", "-c", "user.email=tests@localhost")
-    stash = run_in(ROOT, "git", *user, "stash", "create", env={"GIT_INDEX_FILE": str(own)})
+    stash = run_in(ROOT, *git, *user, "stash", "create", env={"GIT_INDEX_FILE": str(own)})
     tar = target.with_name("template.tar")
-    run_in(ROOT, "git", "archive", "--output", tar, stash.stdout.strip() or "HEAD")
+    run_in(ROOT, *git, "archive", "--output", tar, stash.stdout.strip() or "HEAD")
     with tarfile.open(tar) as content:
         content.extractall(target, filter="tar")
 
