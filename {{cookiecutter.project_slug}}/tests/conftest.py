@@ -1,0 +1,87 @@
+"""What the suites share: the pipeline run once, and a service on its model."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from {{ cookiecutter.package_name }}.contract import Contract, load_contract
+from {{ cookiecutter.package_name }}.data import source, split, validate
+from {{ cookiecutter.package_name }}.layout import Layout
+from {{ cookiecutter.package_name }}.params import Params, load_params
+from {{ cookiecutter.package_name }}.serving.app import create_app
+from {{ cookiecutter.package_name }}.serving.prediction_log import PredictionLog
+from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor
+from {{ cookiecutter.package_name }}.serving.settings import Settings
+from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
+
+STAGES = [source, validate, split, train, evaluate, gate, export]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def package() -> str:
+    """The package's name."""
+    return Layout.__module__.partition(".")[0]
+
+
+@pytest.fixture(scope="session")
+def contract(root: Path) -> Contract:
+    return load_contract(root / "contract.yaml")
+
+
+@pytest.fixture(scope="session")
+def params(root: Path) -> Params:
+    return load_params(root / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def pipeline(root: Path, contract: Contract, tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """A folder in which every stage has run. Nothing may write here."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    for name in ("contract.yaml", "params.yaml", contract.source):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / name, folder / name)
+    for stage in STAGES:
+        stage.run(Layout(folder))
+    return Layout(folder)
+
+
+@pytest.fixture
+def layout(pipeline: Layout, tmp_path: Path) -> Layout:
+    """A copy of the pipeline's folder, to change at will."""
+    folder = tmp_path / "project"
+    shutil.copytree(pipeline.root, folder)
+    return Layout(folder)
+
+
+@pytest.fixture(scope="session")
+def predictor(pipeline: Layout) -> Predictor:
+    return load_predictor(pipeline.serving)
+
+
+@pytest.fixture
+def row(contract: Contract) -> dict[str, Any]:
+    """A row that the service accepts."""
+    return contract.example
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Path:
+    return tmp_path / "predictions.jsonl"
+
+
+@pytest.fixture
+def client(predictor: Predictor, log_file: Path) -> Iterator[TestClient]:
+    log = PredictionLog(str(log_file))
+    settings = Settings(max_rows=50, max_body_bytes=100_000)
+    with TestClient(create_app(predictor, log, settings), raise_server_exceptions=False) as client:
+        yield client
+    log.close()

@@ -1,0 +1,172 @@
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from {{ cookiecutter.package_name }}.contract import Contract
+from {{ cookiecutter.package_name }}.errors import ArtefactError, ExportError
+from {{ cookiecutter.package_name }}.features import Features
+from {{ cookiecutter.package_name }}.files import read_json
+from {{ cookiecutter.package_name }}.layout import Layout
+from {{ cookiecutter.package_name }}.params import Model
+from {{ cookiecutter.package_name }}.serving.predictor import load_predictor
+from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
+from {{ cookiecutter.package_name }}.training.evaluate import answers
+from {{ cookiecutter.package_name }}.training.parity import Parity, compare, probes
+from {{ cookiecutter.package_name }}.training.pipeline import build
+from {{ cookiecutter.package_name }}.training.rows import to_rows
+from {{ cookiecutter.package_name }}.training.skops_file import load, save
+
+
+def change(layout: Layout, old: str, new: str) -> None:
+    text = layout.params.read_text(encoding="utf-8")
+    assert old in text
+    layout.params.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def simpler(contract: Contract) -> str:
+    kind = "LogisticRegression" if contract.labels else "Ridge"
+    return f"sklearn.linear_model.{kind}"
+
+
+def held_out(layout: Layout, contract: Contract) -> Features:
+    return to_rows(contract, pd.read_parquet(layout.test)).features
+
+
+def use(layout: Layout, estimator: str) -> None:
+    old = layout.params.read_text(encoding="utf-8")
+    start, end = old.index("  estimator:"), old.index("evaluate:")
+    new = f"  estimator: {estimator}\n  parameters: " + "{}\n\n"
+    layout.params.write_text(old[:start] + new + old[end:], encoding="utf-8")
+    train.run(layout)
+    evaluate.run(layout)
+    gate.run(layout)
+
+
+def test_a_linear_model_agrees_on_every_row(layout: Layout, contract: Contract) -> None:
+    use(layout, simpler(contract))
+    export.run(layout)
+    rows = probes(contract, held_out(layout, contract), 7)
+    expected = answers(contract, load(layout.model), rows.table())
+    parity = compare(load_predictor(layout.serving).answers(rows), expected)
+    assert parity.rows >= 20_000
+    assert parity.differing == parity.flipped == 0
+
+
+def test_the_probes_hold_the_contracts_edges(layout: Layout, contract: Contract) -> None:
+    rows = probes(contract, held_out(layout, contract), 7)
+    for place, column in enumerate(contract.numbers):
+        values = rows.numbers[:, place]
+        assert np.isnan(values).any()
+        for limit in (column.constraints.minimum, column.constraints.maximum):
+            assert limit is None or (values == np.float32(limit)).any()
+    for place in range(len(contract.categories)):
+        words = set(rows.categories[:, place])
+        assert {"", "a category that no training row holds"} <= words
+
+
+def test_an_artefact_of_another_model_is_refused(
+    layout: Layout, contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = to_rows(contract, pd.read_parquet(layout.train))
+    other = build(contract, Model(estimator=simpler(contract), parameters={}), 0)
+    wrong = export.to_onnx(contract, other.fit(rows.features.table(), rows.targets))
+    monkeypatch.setattr(export, "to_onnx", lambda *_: wrong)
+    before = (layout.serving / "model.json").read_bytes()
+    with pytest.raises(ExportError, match="does not agree with .*artefact: skops"):
+        export.run(layout)
+    assert (layout.serving / "model.json").read_bytes() == before
+
+
+def test_a_model_that_cannot_be_exported_names_the_other_way(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no converter")
+
+    monkeypatch.setattr(export, "convert_sklearn", fail)
+    with pytest.raises(ExportError, match="cannot be exported .*no converter; set artefact: skops"):
+        export.run(layout)
+
+
+def test_skops_is_the_other_way(layout: Layout, contract: Contract) -> None:
+    change(layout, "artefact: onnx", "artefact: skops")
+    export.run(layout)
+    assert sorted(path.name for path in layout.serving.iterdir()) == [
+        "contract.yaml",
+        "model.json",
+        "model.skops",
+    ]
+    rows = held_out(layout, contract)
+    np.testing.assert_array_equal(
+        load_predictor(layout.serving).answers(rows),
+        answers(contract, load(layout.model), rows.table()),
+    )
+
+
+def test_a_type_that_is_not_trusted_is_refused(layout: Layout) -> None:
+    before = layout.model.read_bytes()
+    with pytest.raises(ExportError, match=r"pathlib.* would not be trusted"):
+        save(layout.model, {"path": layout})
+    assert layout.model.read_bytes() == before
+
+
+def test_no_pickle_and_no_joblib_file_is_written(layout: Layout) -> None:
+    files = [path for path in layout.root.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {
+        ".csv",
+        ".json",
+        ".onnx",
+        ".parquet",
+        ".skops",
+        ".yaml",
+    }
+    assert not any(path.read_bytes().startswith(b"\x80\x04") for path in files)
+
+
+def test_the_version_is_the_artefacts_hash(layout: Layout, contract: Contract) -> None:
+    described = read_json(layout.serving / "model.json")
+    assert described["version"] == f"{contract.name}@{described['sha256'][:12]}"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.json", "contract.yaml"])
+def test_a_missing_file_is_refused(name: str, layout: Layout) -> None:
+    (layout.serving / name).unlink()
+    with pytest.raises(Exception, match=name):
+        load_predictor(layout.serving)
+
+
+def test_an_altered_artefact_is_refused_before_it_is_parsed(layout: Layout) -> None:
+    path = layout.serving / "model.onnx"
+    original = path.read_bytes()
+    random = np.random.default_rng(0)
+    for place in random.integers(len(original), size=100):
+        altered = bytearray(original)
+        altered[place] ^= 1 + int(random.integers(255))
+        path.write_bytes(altered)
+        with pytest.raises(ArtefactError, match="the file was altered"):
+            load_predictor(layout.serving)
+
+
+def test_a_flip_and_a_missing_answer_are_seen() -> None:
+    expected = np.array([[0.4, 0.6], [0.9, 0.1], [0.5, 0.5]])
+    given = np.array([[0.6, 0.4], [np.nan, np.nan], [0.5, 0.5]])
+    parity = compare(given, expected)
+    assert (parity.rows, parity.differing) == (3, 2)
+    assert parity.flipped >= 1
+    assert parity.largest == np.inf
+
+
+@pytest.mark.parametrize(
+    ("differing", "flipped", "linear", "agrees"),
+    [
+        (0, 0, True, True),
+        (1, 0, True, False),
+        (2, 0, False, True),
+        (3, 0, False, False),
+        (0, 1, False, False),
+    ],
+)
+def test_what_counts_as_agreement(differing: int, flipped: int, linear: bool, agrees: bool) -> None:
+    assert Parity(20_000, 0.1, differing, flipped).agrees(linear) is agrees

@@ -1,0 +1,107 @@
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from {{ cookiecutter.package_name }}.contract import Contract
+from {{ cookiecutter.package_name }}.errors import TrainingError
+from {{ cookiecutter.package_name }}.layout import Layout
+from {{ cookiecutter.package_name }}.params import Model, Params
+from {{ cookiecutter.package_name }}.training import train
+from {{ cookiecutter.package_name }}.training.evaluate import answers, gain, losses
+from {{ cookiecutter.package_name }}.training.pipeline import build
+from {{ cookiecutter.package_name }}.training.rows import to_rows
+
+
+def test_training_again_gives_the_same_files_byte_for_byte(layout: Layout, package: str) -> None:
+    paths = [layout.model, layout.baseline, *sorted(layout.serving.iterdir())]
+    before = {path: path.read_bytes() for path in paths}
+    for stage in ("train", "evaluate", "gate", "export"):
+        subprocess.run(
+            [sys.executable, "-m", package, stage],
+            cwd=layout.root,
+            env={**os.environ, "PYTHONHASHSEED": "3", "COVERAGE_PROCESS_START": ""},
+            check=True,
+        )
+    assert [path for path in paths if path.read_bytes() != before[path]] == []
+
+
+def test_a_few_rows_are_learnt_by_heart(layout: Layout, contract: Contract, params: Params) -> None:
+    frame = pd.read_parquet(layout.train)
+    features, targets = to_rows(contract, frame.drop_duplicates(contract.features[0].name).head(8))
+    if contract.labels:
+        targets = np.arange(len(targets)) % len(contract.labels)
+    tree = "DecisionTreeClassifier" if contract.labels else "DecisionTreeRegressor"
+    model = build(contract, Model(estimator=f"sklearn.tree.{tree}", parameters={}), params.seed)
+    model.fit(features.table(), targets)
+    np.testing.assert_array_equal(model.predict(features.table()), targets)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "parameters", "message"),
+    [
+        ("sklearn.ensemble.Nothing", {}, "cannot be built: .*Nothing"),
+        ("no_such_library.Model", {}, "cannot be built: No module named"),
+        ("sklearn.linear_model.Ridge", {"colour": 1}, "cannot be built: .*colour"),
+        ("sklearn.preprocessing.StandardScaler", {}, "does no "),
+    ],
+)
+def test_an_estimator_that_cannot_be_built_is_refused(
+    estimator: str, parameters: dict[str, int], message: str, contract: Contract
+) -> None:
+    with pytest.raises(TrainingError, match=f"{re.escape(estimator)}.*{message}"):
+        build(contract, Model(estimator=estimator, parameters=parameters), 1)
+
+
+def test_an_estimator_that_cannot_be_fitted_is_refused(layout: Layout) -> None:
+    text = layout.params.read_text(encoding="utf-8")
+    changed = text.replace("learning_rate: 0.05", "learning_rate: -1.0")
+    layout.params.write_text(changed, encoding="utf-8")
+    with pytest.raises(TrainingError, match="cannot be fitted: .*learning_rate"):
+        train.run(layout)
+
+
+def test_a_label_without_rows_is_refused(layout: Layout, contract: Contract) -> None:
+    frame = pd.read_parquet(layout.train)
+    name = contract.target.name
+    if contract.labels:
+        frame = frame[frame[name] != contract.labels[0]]
+        frame.to_parquet(layout.train, index=False)
+        with pytest.raises(TrainingError, match=f"has no row with {name} {contract.labels[0]}"):
+            train.run(layout)
+        frame[name] = "surprise"
+    else:
+        frame[name] = "surprise"
+    with pytest.raises((TrainingError, ValueError), match="surprise"):
+        to_rows(contract, frame)
+
+
+def test_losses_are_least_for_the_true_answer(contract: Contract) -> None:
+    if contract.labels:
+        targets = np.array([0, 1])
+        given = np.full((2, len(contract.labels)), 0.25)
+        given[0, 0], given[1, 1] = 1.0, 0.5
+        np.testing.assert_allclose(losses(contract, targets, given), [0.0, np.log(2)])
+    else:
+        given = np.array([1.0, 4.0])
+        np.testing.assert_allclose(losses(contract, np.array([1.0, 2.0]), given), [0.0, 4.0])
+
+
+def test_the_standard_error_is_that_of_the_mean() -> None:
+    differences = np.random.default_rng(0).normal(2.0, 3.0, 900)
+    found = gain(differences, 2000, 1)
+    assert found["mean"] == pytest.approx(differences.mean())
+    assert found["standard_error"] == pytest.approx(3.0 / 30, rel=0.1)
+
+
+def test_the_answer_is_the_same_for_one_row_and_many(
+    layout: Layout, contract: Contract, params: Params
+) -> None:
+    features, targets = to_rows(contract, pd.read_parquet(layout.test))
+    model = build(contract, params.model, params.seed).fit(features.table(), targets)
+    together = answers(contract, model, features.table())
+    np.testing.assert_allclose(answers(contract, model, features.table()[3:4])[0], together[3])

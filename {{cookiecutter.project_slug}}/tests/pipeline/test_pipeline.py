@@ -1,0 +1,66 @@
+"""From raw data to an HTTP answer, and the same files in dvc.yaml as in the code."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fastapi.testclient import TestClient
+
+from {{ cookiecutter.package_name }}.cli import COMMANDS
+from {{ cookiecutter.package_name }}.files import read_json
+from {{ cookiecutter.package_name }}.layout import Layout
+
+
+def stages(root: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = yaml.safe_load(
+        (root / "dvc.yaml").read_text(encoding="utf-8")
+    )["stages"]
+    return found
+
+
+def outputs(stage: dict[str, Any]) -> list[str]:
+    listed = [*stage.get("outs", []), *stage.get("metrics", [])]
+    return [next(iter(each)) if isinstance(each, dict) else each for each in listed]
+
+
+def test_raw_data_becomes_an_answer(client: TestClient, row: dict[str, Any]) -> None:
+    answer = client.post("/v1/predictions", json=row).json()
+    version = client.get("/v1/model").json()["version"]
+    assert answer["model_version"] == version
+
+
+def test_the_model_is_better_than_the_baseline(pipeline: Layout) -> None:
+    metrics = read_json(pipeline.metrics)
+    for name in {"roc_auc", "r2"} & set(metrics["model"]):
+        assert metrics["model"][name] > metrics["baseline"][name]
+    assert read_json(pipeline.gate_report)["passed"]
+
+
+def test_each_stage_is_a_command_in_the_order_of_the_data(root: Path, package: str) -> None:
+    assert list(stages(root)) == [name for name in COMMANDS if name != "serve"]
+    for name, stage in stages(root).items():
+        assert stage["cmd"] == f"python -m {package} {name}"
+
+
+def test_the_stages_write_where_the_code_does(root: Path, pipeline: Layout) -> None:
+    listed = {path for stage in stages(root).values() for path in outputs(stage)}
+    properties = [name for name, value in vars(Layout).items() if isinstance(value, property)]
+    known = {str(getattr(Layout(), name)) for name in properties}
+    assert listed == known - {"contract.yaml", "params.yaml"}
+    assert [path for path in listed if not (pipeline.root / path).exists()] == []
+
+
+def test_each_stage_reads_only_what_an_earlier_one_wrote(root: Path) -> None:
+    written: set[str] = set()
+    for stage in stages(root).values():
+        made = [path for path in stage["deps"] if path.startswith(("data/", "models/", "reports/"))]
+        assert [path for path in made if path not in written] == []
+        written |= set(outputs(stage))
+
+
+def test_each_dependency_is_there(root: Path, package: str) -> None:
+    for stage in stages(root).values():
+        for path in stage["deps"]:
+            name = path.replace("${package}", f"src/{package}")
+            made = name.startswith(("data/", "models/", "reports/", "${"))
+            assert made or (root / name).exists(), name

@@ -1,0 +1,221 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+
+from {{ cookiecutter.package_name }}.contract import Contract
+from {{ cookiecutter.package_name }}.features import Encoder, Features
+from {{ cookiecutter.package_name }}.layout import Layout
+from {{ cookiecutter.package_name }}.serving.app import create_app
+from {{ cookiecutter.package_name }}.serving.prediction_log import PredictionLog
+from {{ cookiecutter.package_name }}.serving.predictor import Predictor
+from {{ cookiecutter.package_name }}.serving.settings import Settings
+
+Row = dict[str, Any]
+
+
+def ask(client: TestClient, content: Any) -> httpx2.Response:
+    response: httpx2.Response = client.post("/v1/predictions", json=content)
+    return response
+
+
+def faults(response: httpx2.Response) -> dict[Any, str]:
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == response.status_code
+    assert {"type", "title", "detail"} <= set(problem)
+    return {fault["field"]: fault["message"] for fault in problem.get("errors", [])}
+
+
+def test_one_row_gets_one_answer(client: TestClient, row: Row, predictor: Predictor) -> None:
+    response = ask(client, row)
+    assert response.status_code == 200
+    answer = response.json()
+    assert answer["model_version"] == predictor.info.version
+    expected = predictor.answers(Encoder(predictor.contract).rows([row]))[0]
+    if predictor.info.labels:
+        assert answer["label"] == predictor.info.labels[int(np.argmax(expected))]
+        assert answer["probability"] == float(np.max(expected))
+    else:
+        assert answer["value"] == float(expected)
+
+
+def test_a_list_gets_an_answer_for_each_row_in_order(
+    client: TestClient, layout: Layout, predictor: Predictor
+) -> None:
+    frame = pd.read_parquet(layout.test).head(50)
+    rows = [
+        {
+            column.name: None
+            if pd.isna(value := record[column.name])
+            else int(value)
+            if column.type == "integer"
+            else value
+            for column in predictor.contract.features
+        }
+        for record in frame.to_dict("records")
+    ]
+    answers = ask(client, rows).json()
+    expected = predictor.answers(Encoder(predictor.contract).rows(rows))
+    if predictor.info.labels:
+        given = [answer["probability"] for answer in answers]
+        assert given == expected.max(axis=1).tolist()
+    else:
+        assert [answer["value"] for answer in answers] == expected.tolist()
+    assert len({answer["prediction_id"] for answer in answers}) == 50
+
+
+def test_the_order_of_keys_changes_nothing(client: TestClient, row: Row) -> None:
+    first = ask(client, row).json()
+    second = ask(client, dict(reversed(row.items()))).json()
+    assert {**first, "prediction_id": ""} == {**second, "prediction_id": ""}
+
+
+def test_each_prediction_is_logged(client: TestClient, row: Row, log_file: Path) -> None:
+    answers = ask(client, [row, row]).json()
+    records = [json.loads(line) for line in log_file.read_text(encoding="utf-8").splitlines()]
+    assert [record["prediction_id"] for record in records] == [
+        answer["prediction_id"] for answer in answers
+    ]
+    for record, answer in zip(records, answers, strict=True):
+        assert record["inputs"] == row
+        assert record["time"].endswith("+00:00")
+        assert answer.items() <= record.items()
+
+
+def test_a_prediction_that_cannot_be_logged_is_not_answered(
+    client: TestClient, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.write", full)
+    response = ask(client, row)
+    assert response.status_code == 503
+    assert "could not be logged" in response.json()["detail"]
+
+
+def test_every_field_at_fault_is_named(client: TestClient, contract: Contract) -> None:
+    names = [column.name for column in contract.features]
+    wrong: Row = {name: [] for name in names[1:]}
+    response = ask(client, {**wrong, "surprise": 1})
+    assert response.status_code == 422
+    found = faults(response)
+    assert set(found) == {*names, "surprise"}
+    assert found[names[0]] == "Field required"
+    assert found["surprise"] == "Extra inputs are not permitted"
+
+
+def test_each_fault_of_each_field_is_refused_by_name(
+    client: TestClient, row: Row, contract: Contract
+) -> None:
+    for column in contract.features:
+        wrong: list[Any] = [True, [], {}]
+        if column.is_number:
+            wrong += ["3.5", "", column.minimum - 1, column.maximum + 1, 1e39, -1e39]
+        else:
+            wrong += [1, 1.5, ""]
+        if column.constraints.enum is not None:
+            wrong.append("surprise")
+        if column.constraints.required:
+            wrong.append(None)
+        if column.type == "integer":
+            wrong.append(1.5)
+        for value in wrong:
+            response = ask(client, {**row, column.name: value})
+            unbounded = isinstance(value, float) and abs(value) > 1e38 and abs(value) < 1e39
+            if unbounded:  # one more than the greatest float32 is the same float64
+                continue
+            assert (response.status_code, list(faults(response))) == (422, [column.name]), value
+
+
+def test_a_missing_value_is_answered_where_the_contract_allows_it(
+    client: TestClient, row: Row, contract: Contract
+) -> None:
+    for column in contract.features:
+        status = 422 if column.constraints.required else 200
+        assert ask(client, {**row, column.name: None}).status_code == status
+
+
+def test_the_row_at_fault_is_numbered(client: TestClient, row: Row, contract: Contract) -> None:
+    response = ask(client, [row, {**row, contract.features[0].name: {}}])
+    assert [fault["row"] for fault in response.json()["errors"]] == [1]
+
+
+def test_limits_on_rows_and_body(client: TestClient, row: Row) -> None:
+    assert ask(client, [row] * 50).status_code == 200
+    response = ask(client, [row] * 51)
+    assert (response.status_code, response.json()["detail"]) == (
+        413,
+        "more than 50 rows; send them in several requests",
+    )
+    padded = json.dumps(row) + " " * 100_000
+    response = client.post(
+        "/v1/predictions", content=padded, headers={"content-type": "application/json"}
+    )
+    assert response.status_code == 413
+    assert "larger than 100000 bytes" in response.json()["detail"]
+
+
+def test_a_body_that_is_not_declared_as_json_is_refused(client: TestClient, row: Row) -> None:
+    response = client.post("/v1/predictions", data=row)
+    assert response.status_code == 415
+    assert "send the rows as application/json" in response.json()["detail"]
+
+
+def test_other_routes_and_methods_are_problems_too(client: TestClient) -> None:
+    for method, path, status in [("GET", "/v1/predictions", 405), ("GET", "/nowhere", 404)]:
+        response = client.request(method, path)
+        assert response.status_code == status
+        faults(response)
+
+
+def test_an_answer_that_is_not_finite_is_refused(
+    predictor: Predictor, row: Row, log_file: Path
+) -> None:
+    def nan(features: Features) -> Any:
+        shape = (len(features.numbers), max(len(predictor.info.labels), 1))
+        return np.full(shape, np.nan)
+
+    broken = Predictor(predictor.contract, predictor.info, nan)
+    client = TestClient(create_app(broken, PredictionLog(str(log_file)), Settings()))
+    response = ask(client, row)
+    assert response.status_code == 422
+    assert response.json()["detail"].startswith("the model has no finite answer")
+    assert log_file.read_text(encoding="utf-8") == ""
+
+
+def test_an_unexpected_fault_shows_no_stack_trace(
+    predictor: Predictor, row: Row, log_file: Path
+) -> None:
+    def fail(_: Features) -> Any:
+        raise RuntimeError("secret")
+
+    broken = Predictor(predictor.contract, predictor.info, fail)
+    app = create_app(broken, PredictionLog(str(log_file)), Settings())
+    response = ask(TestClient(app, raise_server_exceptions=False), row)
+    assert response.status_code == 500
+    assert faults(response) == {}
+    assert "secret" not in response.text
+
+
+def test_a_private_field_is_in_no_log_and_no_refusal(
+    predictor: Predictor, row: Row, log_file: Path
+) -> None:
+    contract = predictor.contract
+    fields = [column.model_copy(update={"pii": True}) for column in contract.fields]
+    private = Predictor(
+        contract.model_copy(update={"fields": fields}), predictor.info, predictor._answer
+    )
+    private.contract.__dict__.pop("features", None)
+    client = TestClient(create_app(private, PredictionLog(str(log_file)), Settings()))
+    assert ask(client, row).status_code == 200
+    assert json.loads(log_file.read_text(encoding="utf-8"))["inputs"] == {}
+    response = ask(client, {**row, contract.features[0].name: ["planted"]})
+    assert response.status_code == 422
+    assert "planted" not in response.text

@@ -1,0 +1,55 @@
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from {{ cookiecutter.package_name }}.errors import PredictionLogError, SettingsError
+from {{ cookiecutter.package_name }}.serving.prediction_log import PredictionLog
+
+
+def test_each_record_is_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "predictions.jsonl"
+    log = PredictionLog(str(path))
+    log.append([{"id": 1, "text": "caf\u00e9\n"}, {"id": 2}])
+    log.append([{"id": 3}])
+    log.close()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [1, 2, 3]
+    assert json.loads(lines[0])["text"] == "caf\u00e9\n"
+
+
+def test_a_full_disk_is_no_silent_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "predictions.jsonl"
+    log = PredictionLog(str(path))
+    write, calls = os.write, []
+
+    def full_after_5_bytes(file: int, content: bytes) -> int:
+        calls.append(content)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, content[:5])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full_after_5_bytes)
+        with pytest.raises(PredictionLogError, match="No space left on device"):
+            log.append([{"id": 1}])
+    log.append([{"id": 2}])
+    log.close()
+    torn, whole = path.read_text(encoding="utf-8").splitlines()
+    assert torn == '{"id"'
+    assert json.loads(whole) == {"id": 2}
+
+
+def test_minus_is_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    log = PredictionLog("-")
+    log.append([{"id": 1}])
+    log.close()
+    assert json.loads(capfd.readouterr().out) == {"id": 1}
+
+
+def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(SettingsError, match="PREDICTION_LOG .* cannot be opened"):
+        PredictionLog(str(tmp_path / "file" / "predictions.jsonl"))
