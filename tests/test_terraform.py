@@ -512,6 +512,14 @@ def test_the_image_is_set_in_one_place(project: Project) -> None:
         assert not re.search(r"aws ecs|task-definition|update-service", text), path.name
 
 
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_state_is_an_object_of_its_own_with_a_lock(project: Project, stack: str) -> None:
+    text = project.read(f"terraform/aws/{stack}/main.tf")
+    (backend,) = re.findall(r'backend "s3" \{\n(.*?)\n  \}', text, re.S)
+    settings = dict(re.findall(r"(\w+) += (.+)", backend))
+    assert settings == {"key": f'"{Path(stack).name}.tfstate"', "use_lockfile": "true"}
+
+
 class Store(BaseHTTPRequestHandler):
     """As much of S3 as Terraform's state needs, conditional writes included."""
 
