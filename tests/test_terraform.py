@@ -666,5 +666,5 @@ def test_checkov_finds_nothing_unexplained(project: Project) -> None:
 def test_checkov_sees_a_bucket_that_could_be_public(fresh: Callable[..., Project]) -> None:
     made = Configuration(fresh().path, {})
     made.edit("bootstrap/main.tf", "block_public_acls       = true", "block_public_acls = false")
-    results = checkov(made.aws)
+    results = checkov(made.aws / "bootstrap")
     assert "CKV_AWS_53" in {check["check_id"] for check in results["failed_checks"]}
