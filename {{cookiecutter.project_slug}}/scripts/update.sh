@@ -18,13 +18,18 @@ cruft() { "$uv" tool run --quiet --with 'typer<0.26' cruft@2.16.0 "$@"; }
 template=$("$uv" run --no-project python -c 'import json; print(json.load(open(".cruft.json", encoding="utf-8"))["template"])')
 to=${TO:-$(git ls-remote --tags --refs --sort=-version:refname "$template" 'v*' | sed -n '1s#.*refs/tags/##p')}
 echo "update: from $template, ${to:-the default branch}" >&2
-if [ -n "$to" ]; then
-  cruft update --skip-apply-ask --checkout "$to"
-else
-  cruft update --skip-apply-ask
-fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+cruft update --skip-apply-ask ${to:+--checkout "$to"} >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+cat "$log" >&2
 
-conflicts=$({ git diff --name-only --diff-filter=U; git ls-files --others '*.rej'; git ls-files --others --ignored --exclude-standard '*.rej'; } | sort -u)
+# Git marks what it could merge in part; what it could not apply at all is only in its messages.
+conflicts=$({
+  git diff --name-only --diff-filter=U
+  git ls-files --others '*.rej'
+  git ls-files --others --ignored --exclude-standard '*.rej'
+  sed -n 's/^error: \(.*\): patch does not apply$/\1/p' "$log"
+} | sort -u)
 if [ -n "$conflicts" ]; then
   printf 'update: these need your hand, since both sides changed them:\n%s\n' "$conflicts" >&2
   exit 1

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,22 @@ CASES = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text(encoding
 
 
 @pytest.fixture(scope="session")
-def service() -> httpx2.Client:
+def service() -> Iterator[httpx2.Client]:
     """A client, once the service is ready."""
-    client = httpx2.Client(base_url=URL, timeout=10)
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            if client.get("/health/ready").status_code == 200:
-                return client
-            fault = "is not ready"
-        except httpx2.TransportError as error:
-            fault = f"does not answer ({error})"
-        assert time.monotonic() < deadline, f"{URL} {fault} after {PATIENCE} s"
-        time.sleep(0.5)
+    with httpx2.Client(base_url=URL, timeout=10) as client:
+        deadline = time.monotonic() + PATIENCE
+        while (fault := not_ready(client)) is not None:
+            assert time.monotonic() < deadline, f"{URL} {fault} after {PATIENCE} s"
+            time.sleep(0.5)
+        yield client
+
+
+def not_ready(client: httpx2.Client) -> str | None:
+    try:
+        status = client.get("/health/ready").status_code
+    except httpx2.TransportError as error:
+        return f"does not answer ({error})"
+    return None if status == 200 else f"answers {status}"
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])

@@ -125,11 +125,11 @@ def _one(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def _by_target(
     values: npt.NDArray[Any], targets: npt.NDArray[Any], others: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Categories as the mean target of their training rows, unseen ones as missing."""
+    """Categories as the mean target of their training rows, unseen ones as that of all."""
     means = {category: targets[values == category].mean() for category in set(values)}
     return (
         np.array([means[category] for category in values]),
-        np.array([means.get(category, np.nan) for category in others]),
+        np.array([means.get(category, targets.mean()) for category in others]),
     )
 
 

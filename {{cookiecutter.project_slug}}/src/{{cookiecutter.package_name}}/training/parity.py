@@ -11,7 +11,8 @@ from ..features import MISSING_CATEGORY, Features
 ROWS = 20_000
 """Rows compared at the least, so that one disagreement in 10,000 is seen."""
 TOLERANCE = 1e-5
-"""Least difference that counts, of a probability, or of a value in proportion to it."""
+"""Least difference that counts: of a probability, or of a value in proportion to its size, taken
+as the median size where it is smaller, since sums that cancel out have no digits to compare."""
 SHARE_OF_TREES = 1e-4
 """A number between a float64 threshold and its float32 form takes the tree's other branch."""
 UNSEEN = "a category that no training row holds"
@@ -33,7 +34,8 @@ class Parity(NamedTuple):
 
 def compare(given: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> Parity:
     """Compare probabilities, shape (rows, labels), or values, shape (rows,)."""
-    scale = np.maximum(np.abs(expected), 1.0)
+    size = np.abs(expected)
+    scale = np.maximum(size, np.median(size)) if expected.ndim == 1 else np.ones_like(size)
     apart = np.abs(given - expected) / scale
     apart[~np.isfinite(given)] = np.inf
     flipped = 0
