@@ -120,7 +120,7 @@ def act(
         *(
             f"--action-cache-path={lab / 'act'}",
             "--actor=somebody",
-            "--secret=GITHUB_TOKEN=stand-in",
+            "--secret=GITHUB_TOKEN=token-of-the-run",
         ),
         *(f"--var={key}={value}" for key, value in (variables or {}).items()),
         *(f"--env={key}={value}" for key, value in {**clean, **inside}.items()),

@@ -1,11 +1,13 @@
 """The workflows: read by their linters, held to the house's rules, and ci.yml run by act."""
 
+import os
 import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -190,39 +192,55 @@ def test_dependabot_groups_what_there_is(project: Project) -> None:
     assert all(entry["groups"] for entry in updates)
 
 
-def test_a_cancelled_deploy_lets_terraform_end(project: Project, tmp_path: Path) -> None:
-    """The runner signals the script alone, not the processes that it has started."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name, script in {
-        "terraform": "[ $2 = apply ] || exit 0\ntrap 'echo released > lock; exit 1' INT\n"
-        "echo held > lock\nwhile :; do sleep 0.05; done",
-        "aws": "echo '[]'",
-        "docker": "cat",
-        "gh": "true",
-        "make": "echo smoke >> lock",
-    }.items():
-        (programs / name).write_text(f"#!/bin/bash\n{script}\n", encoding="utf-8")
-        (programs / name).chmod(0o755)
-    (tmp_path / "ops").mkdir()
-    shutil.copy(project.path / "ops" / "project.json", tmp_path / "ops")
-    lock = tmp_path / "lock"
+@contextmanager
+def deploying(project: Project, folder: Path, **programs: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The deploy action's script, on programs that are a few lines of shell each."""
+    (folder / "bin").mkdir()
+    for name, script in programs.items():
+        (folder / "bin" / name).write_text(f"#!/bin/bash\n{script}\n", encoding="utf-8")
+        (folder / "bin" / name).chmod(0o755)
+    (folder / "ops").mkdir()
+    shutil.copy(project.path / "ops" / "project.json", folder / "ops")
     tool("jq")
     env = {
-        **{
-            "PATH": f"{programs}:{outside()['PATH']}",
-            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
-        },
-        **{"ENVIRONMENT": "production", "DIGEST": f"sha256:{64 * 'a'}", "GITHUB_REPOSITORY": "a/b"},
-        **{
-            "AWS_REGION": "eu-central-1",
-            "ECR_REPOSITORY_URL": "registry/b",
-            "TF_STATE_BUCKET": "state",
-        },
+        "PATH": f"{folder / 'bin'}:{outside()['PATH']}",
+        "GITHUB_STEP_SUMMARY": str(folder / "summary"),
+        "GITHUB_REPOSITORY": "a/b",
+        "ENVIRONMENT": "production",
+        "DIGEST": NEW,
+        "AWS_REGION": "eu-central-1",
+        "ECR_REPOSITORY_URL": "registry/b",
+        "TF_STATE_BUCKET": "state",
     }
     script = project.path / ".github" / "actions" / "deploy" / "deploy.sh"
     with subprocess.Popen(
-        ["bash", script], cwd=tmp_path, env=env, stdout=subprocess.PIPE
+        ["bash", script], cwd=folder, env=env, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            for group in (process.pid, *(int(path.name) for path in folder.glob("running/*"))):
+                with suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGKILL)
+
+
+NEW, OLD = f"sha256:{64 * 'a'}", f"sha256:{64 * 'b'}"
+CLOUD = {
+    "aws": f"""[ $2 = put-parameter ] && echo $6 >> recorded; echo '["{OLD}"]'""",
+    "docker": "cat",
+    "gh": "true",
+}
+
+
+def test_a_cancelled_deploy_lets_terraform_end(project: Project, tmp_path: Path) -> None:
+    """The runner signals the script alone, not the processes that it has started."""
+    apply = (
+        "[ $2 = apply ] || exit 0\ntrap 'echo released > lock; exit 1' INT\n"
+        "mkdir -p running/$$; echo held > lock\nfor i in {1..200}; do sleep 0.05; done"
+    )
+    lock = tmp_path / "lock"
+    with deploying(
+        project, tmp_path, **CLOUD, terraform=apply, make="echo smoke >> lock"
     ) as process:
         for _ in range(200):
             if lock.exists():
@@ -234,6 +252,22 @@ def test_a_cancelled_deploy_lets_terraform_end(project: Project, tmp_path: Path)
     assert process.returncode == 1
     assert lock.read_text(encoding="utf-8") == "released\n"  # and no smoke suite, no way back
     assert b"cancelled during the apply" in output
+
+
+@pytest.mark.parametrize("healthy", [OLD, NEW, "none"])
+def test_an_apply_that_fails_goes_back(project: Project, tmp_path: Path, healthy: str) -> None:
+    apply = (
+        "[ $2 = apply ] || exit 0\necho $TF_VAR_image_digest >> applied\n"
+        f"[ $TF_VAR_image_digest = {healthy} ]"
+    )
+    with deploying(project, tmp_path, **CLOUD, terraform=apply, make="true") as process:
+        output, _ = process.communicate(timeout=20)
+    applied = (tmp_path / "applied").read_text(encoding="utf-8").split()
+    assert applied == [NEW] if healthy == NEW else [NEW, OLD]
+    assert (tmp_path / "recorded").exists() == (healthy == NEW)
+    assert process.returncode == (0 if healthy == NEW else 1)
+    said = {NEW: f"{NEW} is live", OLD: f"went back to {OLD}", "none": f"and so did {OLD}"}
+    assert said[healthy] in output.decode()
 
 
 def run_ci(project: Project, shared: Path, lab: Path, **kwargs: Any) -> Run:

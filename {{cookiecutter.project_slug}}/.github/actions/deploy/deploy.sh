@@ -37,14 +37,17 @@ verify() {
 # A cancelled job signals this script alone. Terraform has to hear of it, or it is killed later with its state locked.
 stopped=
 apply() {
-  local terraform status=0
+  local terraform status
+  set -m # without it a shell starts what is in the background deaf to SIGINT
   TF_VAR_image_digest=$1 terraform -chdir="$stack" apply -input=false -auto-approve -lock-timeout=5m &
   terraform=$!
+  set +m
   trap 'stopped=yes; kill -INT "$terraform"' INT
   trap '' TERM
-  while kill -0 "$terraform" 2> /dev/null; do
+  while true; do # the signal also ends the wait
     status=0
     wait "$terraform" || status=$?
+    kill -0 "$terraform" 2> /dev/null || break
   done
   trap - INT TERM
   [ -z "$stopped" ] || fail "cancelled during the apply; see what runs with 'terraform plan' in $stack, then release again or roll back"
