@@ -13,8 +13,8 @@ ANSWERS = dict(json.loads({{cookiecutter.items() | list | jsonify | jsonify}}))
 # Answer -> paths that leave.
 OPTIONS = {
     "task": {
-        "classification": ["data/sample/housing.csv"],
-        "regression": ["data/sample/credit.csv"],
+        "classification": ["data/sample/housing.csv", "data/sample/housing.md"],
+        "regression": ["data/sample/credit.csv", "data/sample/credit.md"],
     },
     "cloud": {
         "none": [

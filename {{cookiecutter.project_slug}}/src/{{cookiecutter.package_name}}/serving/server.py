@@ -10,7 +10,6 @@ from .prediction_log import PredictionLog
 from .predictor import load_predictor
 from .settings import Settings
 
-
 KEEP_ALIVE_SECONDS = 75
 """Longer than a load balancer keeps a connection idle (60 s on AWS), so that it closes first."""
 GRACE_SECONDS = 25
