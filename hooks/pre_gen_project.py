@@ -20,8 +20,8 @@ RESERVED = set(
     dateutil dictdiffer diskcache distlib distro dotenv dpath dulwich dvc dvc-data dvc-http
     dvc-objects dvc-render dvc-studio-client dvc-task entrypoints fastapi filelock flatbuffers
     flatten-dict flufl flufl-lock frozenlist fsspec funcy git gitdb gitpython google grandalf
-    grimp gto h11 httpcore httptools httpx hydra hydra-core hypothesis identify idna
-    import-linter importlinter iniconfig iterative-telemetry joblib kombu librt markdown-it
+    grimp gto h11 httpcore2 httptools httpx2 httpx2-jsfetch hydra hydra-core hypothesis identify
+    idna import-linter importlinter iniconfig iterative-telemetry joblib kombu librt markdown-it
     markdown-it-py mdurl ml-dtypes multidict mypy mypy-extensions mypyc narwhals networkx
     nodeenv numpy omegaconf onnx onnxruntime opentelemetry opentelemetry-api orjson packaging
     pandas pandas-stubs pathspec platformdirs pluggy pre-commit prettytable prompt-toolkit
@@ -30,8 +30,8 @@ RESERVED = set(
     python-dateutil python-discovery python-dotenv pywin32 pyyaml requests rich ruamel
     ruamel-yaml ruff scikit-learn scipy scmrepo semver setuptools shortuuid shtab six skl2onnx
     sklearn skops smmap sortedcontainers sqltrie starlette tabulate threadpoolctl tomlkit tqdm
-    types-pyyaml typing-extensions typing-inspection tzdata tzlocal urllib3 uvicorn uvloop
-    validate vine virtualenv voluptuous wcwidth yaml yarl zc zc-lockfile
+    truststore types-pyyaml typing-extensions typing-inspection tzdata tzlocal urllib3 uvicorn
+    uvloop validate vine virtualenv voluptuous wcwidth yaml yarl zc zc-lockfile
     """.split()
 )
 # Modules and folders that Python would find first, and names that Windows keeps for devices.

@@ -54,6 +54,7 @@ def read_shell(text: str) -> None:
 READERS = {
     ".csv": lambda text: list(csv.reader(text.splitlines())),
     ".json": json.loads,
+    ".jsonl": lambda text: [json.loads(line) for line in text[:-1].split("\n")],
     ".lock": tomllib.loads,
     ".md": read_markdown,
     ".py": ast.parse,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from answers import HOSTILE, QUESTIONS, ROOT, SETS
 from conftest import Project, bake, run_in
 from markdown_it import MarkdownIt
@@ -150,8 +151,12 @@ def test_budget_of_files_and_lines(
 
 # Where an answer is meant to arrive, read by the file's own parser. A text goes nowhere else.
 MEANT: dict[str, dict[str, Callable[[Project], object]]] = {
-    "project_name": {"README.md": lambda made: made.read("README.md").splitlines()[0][2:]},
+    "project_name": {
+        "README.md": lambda made: made.read("README.md").splitlines()[0][2:],
+        "contract.yaml": lambda made: contract(made)["title"],
+    },
     "description": {
+        "contract.yaml": lambda made: contract(made)["description"],
         "README.md": lambda made: made.read("README.md").splitlines()[2],
         "pyproject.toml": lambda made: pyproject(made)["description"],
     },
@@ -163,6 +168,10 @@ MEANT: dict[str, dict[str, Callable[[Project], object]]] = {
         ],
     },
 }
+
+
+def contract(made: Project) -> dict[str, object]:
+    return yaml.safe_load(made.read("contract.yaml"))
 
 
 def pyproject(made: Project) -> dict[str, object]:
