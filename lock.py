@@ -23,6 +23,8 @@ STAND_IN = "zz-stand-in"
 # Modules of Pythons newer than the oldest that the project runs on: a package of that name would
 # work today and be hidden there.
 NEWER_MODULES = {"annotationlib", "compression"}
+# `uv run` says where it is itself.
+UV = os.environ.get("UV", "uv")
 # Prints the names under which a project's environment imports what is installed.
 IMPORT_NAMES = """
 import importlib.metadata as metadata, json, re
@@ -44,7 +46,7 @@ def locked_names(lock: str, project: str) -> set[str]:
 
 def import_names(project: Path) -> set[str]:
     """The modules that the project's dependencies bring along."""
-    command = ["uv", "run", "--directory", str(project), "--locked", "--all-groups", "--quiet"]
+    command = [UV, "run", "--directory", str(project), "--locked", "--all-groups", "--quiet"]
     printed = subprocess.run(
         [*command, "python", "-c", IMPORT_NAMES], check=True, stdout=subprocess.PIPE, env=outside()
     )
@@ -79,7 +81,7 @@ def main() -> None:
             )
         )
         subprocess.run(
-            ["uv", "lock", "--upgrade", "--directory", str(project)], check=True, env=outside()
+            [UV, "lock", "--upgrade", "--directory", str(project)], check=True, env=outside()
         )
         lock = (project / "uv.lock").read_text(encoding="utf-8")
         names = locked_names(lock, STAND_IN) | {

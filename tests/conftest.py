@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,7 +131,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
+def make_once(folder: Path, make: Callable[[Path], object]) -> Path:
     """Fill a folder, once for all workers."""
     with FileLock(folder.with_name(folder.name + ".lock")):
         if not folder.exists():
@@ -202,7 +202,7 @@ def render(shared: Path, template: Path) -> Callable[..., Project]:
 
     def rendered(**answers: str) -> Project:
         name = hashlib.sha256(json.dumps(answers, sort_keys=True).encode()).hexdigest()[:12]
-        folder = make_once(shared / name, lambda folder: bake(template, folder, answers) and None)
+        folder = make_once(shared / name, lambda folder: bake(template, folder, answers))
         (path,) = folder.iterdir()
         return Project(path, answers)
 
@@ -248,14 +248,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Iterator[None]:
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     fail_if_skipped(report)
     return report
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Iterator[None]:
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
     fail_if_skipped(report)
     return report

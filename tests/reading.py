@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def read_shell(text: str) -> None:
     subprocess.run(["bash", "-n"], input=text.encode(), check=True)
 
 
-READERS = {
+READERS: dict[str, Callable[[str], Any]] = {
     ".csv": lambda text: list(csv.reader(text.splitlines())),
     ".json": json.loads,
     ".jsonl": lambda text: [json.loads(line) for line in text[:-1].split("\n")],

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from answers import CHOICES, HOSTILE, LONGEST, ROOT, SHORTEST
@@ -122,7 +123,7 @@ ACCEPTED = [
 
 
 def cookiecutter(
-    folder: Path, *args: object, env: dict[str, str] | None = None, **kwargs: object
+    folder: Path, *args: object, env: dict[str, str] | None = None, **kwargs: Any
 ) -> subprocess.CompletedProcess[str]:
     """The command, run in a folder; --no-input is the caller's."""
     command = (sys.executable, "-m", "cookiecutter", *args)
@@ -328,7 +329,7 @@ def made_by_cruft(folder: Path, source: object, *args: object) -> str:
     return (output / "credit-risk" / ".cruft.json").read_bytes().decode("utf-8")
 
 
-def made_by_cookiecutter(folder: Path, source: object, *args: object, **kwargs: object) -> str:
+def made_by_cookiecutter(folder: Path, source: object, *args: object, **kwargs: Any) -> str:
     output = folder / "by-cookiecutter"
     command = (source, "--no-input", "--output-dir", output, *args)
     result = cookiecutter(folder, *command, **kwargs)

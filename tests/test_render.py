@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -170,11 +171,11 @@ MEANT: dict[str, dict[str, Callable[[Project], object]]] = {
 }
 
 
-def contract(made: Project) -> dict[str, object]:
+def contract(made: Project) -> dict[str, Any]:
     return yaml.safe_load(made.read("contract.yaml"))
 
 
-def pyproject(made: Project) -> dict[str, object]:
+def pyproject(made: Project) -> dict[str, Any]:
     return tomllib.loads(made.read("pyproject.toml"))["project"]
 
 
@@ -247,8 +248,8 @@ def test_replay_gives_the_same_project(template: Path, project: Project, tmp_pat
     content = json.loads(saved.read_bytes())
     del content["cookiecutter"]["licence"]
     saved.write_text(json.dumps(content), encoding="utf-8")
-    command = (*command[:-1], tmp_path / "older", "--replay-file", saved)
-    assert run_in(tmp_path, *command, env=home, check=False).returncode == 1
+    older = (*command[:-1], tmp_path / "older", "--replay-file", saved)
+    assert run_in(tmp_path, *older, env=home, check=False).returncode == 1
     assert not (tmp_path / "older").exists()
-    run_in(tmp_path, *command, env=home, input="\n")
+    run_in(tmp_path, *older, env=home, input="\n")
     assert same(project.path, tmp_path / "older" / "credit-risk")
