@@ -50,18 +50,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def wait_for(url: str, process: subprocess.Popen[str], seconds: float = 60) -> None:
-    """Wait until a server answers."""
-    end = time.monotonic() + seconds
-    while not answers(url):
-        if process.poll() is not None or time.monotonic() > end:
-            stop(process)
-            output = process.stdout.read() if process.stdout else ""
-            pytest.fail(f"{url} does not answer\n{output[-4000:]}", pytrace=False)
-        time.sleep(0.1)
-
-
-def stop(process: subprocess.Popen[str]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """End a process that was started in a session of its own, and its children."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -69,20 +58,28 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 @contextlib.contextmanager
-def started(*args: object, ready: str, env: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A server, for as long as the block lasts."""
-    with subprocess.Popen(
-        [str(arg) for arg in args],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    ) as process:
+def started(*args: object, ready: str, env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A server, once it answers and for as long as the block lasts."""
+    # A file, since a pipe that nobody reads stops the writer when it is full.
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(
+            [str(arg) for arg in args],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
+        end = time.monotonic() + 60
         try:
-            wait_for(ready, process)
+            while not answers(ready):
+                if process.poll() is not None or time.monotonic() > end:
+                    log.seek(0)
+                    output = log.read()[-4000:].decode("utf-8", "replace")
+                    pytest.fail(f"{ready} does not answer\n{output}", pytrace=False)
+                time.sleep(0.1)
             yield process
         finally:
             stop(process)

@@ -58,7 +58,7 @@ def inspect(image: str) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(image: str, name: str) -> Iterator[tuple[int, int, subprocess.Popen[str]]]:
+def serving(image: str, name: str) -> Iterator[tuple[int, int, subprocess.Popen[bytes]]]:
     """The container's own command, running: its port, its process and buildah's."""
     port = free_port()
     run = (*buildah().command, "run", "--isolation=chroot", "--env", f"PORT={port}", name, "--")

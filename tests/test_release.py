@@ -132,7 +132,7 @@ def world(
     for program in ("curl", "jq", "terraform"):
         tool(program)
     with registry(lab / "registry") as host, wrong_service() as wrong:
-        images = f"{host}/credit-risk"
+        images = f"{host}/credit-risk/service"
         env = {
             "STAND_IN_CLOUD": str(lab / "cloud"),
             "STAND_IN_BUILDAH": " ".join(buildah().command),

@@ -196,8 +196,8 @@ def test_dependabot_groups_what_there_is(project: Project) -> None:
 def deploying(project: Project, folder: Path, **programs: str) -> Iterator[subprocess.Popen[bytes]]:
     """The deploy action's script, on programs that are a few lines of shell each."""
     (folder / "bin").mkdir()
-    for name, script in programs.items():
-        (folder / "bin" / name).write_text(f"#!/bin/bash\n{script}\n", encoding="utf-8")
+    for name, lines in programs.items():
+        (folder / "bin" / name).write_text(f"#!/bin/bash\n{lines}\n", encoding="utf-8")
         (folder / "bin" / name).chmod(0o755)
     (folder / "ops").mkdir()
     shutil.copy(project.path / "ops" / "project.json", folder / "ops")

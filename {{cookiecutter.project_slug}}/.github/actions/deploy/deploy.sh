@@ -59,6 +59,8 @@ smoke() {
   url=$(terraform -chdir="$stack" output -raw service_url) && make smoke URL="$url"
 }
 
+# A lock file that the team has committed is obeyed, never rewritten.
+[ ! -e "$stack/.terraform.lock.hcl" ] || export TF_CLI_ARGS_init=-lockfile=readonly
 terraform -chdir="$stack" init -input=false -backend-config="bucket=$TF_STATE_BUCKET" -backend-config="region=$AWS_REGION"
 good=$(passed)
 if [ -z "$DIGEST" ]; then
