@@ -4,73 +4,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+class Below:
+    """A path below the layout's root."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __get__(self, layout: "Layout", _: type) -> Path:
+        return layout.root / self._path
+
+
 @dataclass(frozen=True)
 class Layout:
-    """Paths below one project folder."""
+    """The files of one project folder."""
 
     root: Path = Path()
 
-    @property
-    def contract(self) -> Path:
-        """What the columns are."""
-        return self.root / "contract.yaml"
-
-    @property
-    def params(self) -> Path:
-        """What the pipeline is told."""
-        return self.root / "params.yaml"
-
-    @property
-    def raw(self) -> Path:
-        """The snapshot of the source."""
-        return self.root / "data/raw.parquet"
-
-    @property
-    def valid(self) -> Path:
-        """The rows that keep the contract."""
-        return self.root / "data/valid.parquet"
-
-    @property
-    def rejected(self) -> Path:
-        """The rows that do not, with their reasons."""
-        return self.root / "data/rejected.parquet"
-
-    @property
-    def train(self) -> Path:
-        """The rows to fit on."""
-        return self.root / "data/train.parquet"
-
-    @property
-    def test(self) -> Path:
-        """The rows held out."""
-        return self.root / "data/test.parquet"
-
-    @property
-    def model(self) -> Path:
-        """The fitted pipeline."""
-        return self.root / "models/model.skops"
-
-    @property
-    def baseline(self) -> Path:
-        """The fitted baseline."""
-        return self.root / "models/baseline.skops"
-
-    @property
-    def serving(self) -> Path:
-        """The folder that the service loads: artefact, its description, the contract."""
-        return self.root / "models/serving"
-
-    @property
-    def validation_report(self) -> Path:
-        """Counts of rejected rows by reason."""
-        return self.root / "reports/validation.json"
-
-    @property
-    def metrics(self) -> Path:
-        """Figures of model and baseline on the held-out rows."""
-        return self.root / "reports/metrics.json"
-
-    @property
-    def gate_report(self) -> Path:
-        """The gate's figures against its limits."""
-        return self.root / "reports/gate.json"
+    contract = Below("contract.yaml")
+    params = Below("params.yaml")
+    raw = Below("data/raw.parquet")
+    valid = Below("data/valid.parquet")
+    rejected = Below("data/rejected.parquet")
+    train = Below("data/train.parquet")
+    test = Below("data/test.parquet")
+    model = Below("models/model.skops")
+    baseline = Below("models/baseline.skops")
+    serving = Below("models/serving")
+    validation_report = Below("reports/validation.json")
+    metrics = Below("reports/metrics.json")
+    gate_report = Below("reports/gate.json")

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from {{ cookiecutter.package_name }}.cli import COMMANDS
 from {{ cookiecutter.package_name }}.files import read_json
-from {{ cookiecutter.package_name }}.layout import Layout
+from {{ cookiecutter.package_name }}.layout import Below, Layout
 
 
 def stages(root: Path) -> dict[str, dict[str, Any]]:
@@ -44,8 +44,8 @@ def test_each_stage_is_a_command_in_the_order_of_the_data(root: Path, package: s
 
 def test_the_stages_write_where_the_code_does(root: Path, pipeline: Layout) -> None:
     listed = {path for stage in stages(root).values() for path in outputs(stage)}
-    properties = [name for name, value in vars(Layout).items() if isinstance(value, property)]
-    known = {str(getattr(Layout(), name)) for name in properties}
+    names = [name for name, value in vars(Layout).items() if isinstance(value, Below)]
+    known = {str(getattr(Layout(), name)) for name in names}
     assert listed == known - {"contract.yaml", "params.yaml"}
     assert [path for path in listed if not (pipeline.root / path).exists()] == []
 
