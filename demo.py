@@ -115,7 +115,7 @@ def main() -> None:
         say("Done.")
         print(f"  go on:  cd {folder} && make help\n  again:  make demo DIR={folder}", flush=True)
         if sys.stdin.isatty():
-            print(f"  the service is on {url}/docs; Ctrl-C stops it", flush=True)
+            print(f"  the service goes on, on {url}; Ctrl-C stops it", flush=True)
             service.wait()
         else:
             print("  the service is stopped now; make serve starts it", flush=True)

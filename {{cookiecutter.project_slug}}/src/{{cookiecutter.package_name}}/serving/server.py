@@ -30,7 +30,7 @@ def run(settings: Settings | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(
         f"serve: {predictor.info.version} on http://{settings.host}:{settings.port}"
-        " (documentation under /docs, Ctrl-C stops)",
+        " (described in /openapi.json, Ctrl-C stops)",
         flush=True,
     )
     try:
