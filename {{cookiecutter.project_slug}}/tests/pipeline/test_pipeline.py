@@ -3,12 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import grimp
 import yaml
 from fastapi.testclient import TestClient
 
 from {{ cookiecutter.package_name }}.cli import COMMANDS
 from {{ cookiecutter.package_name }}.files import read_json
 from {{ cookiecutter.package_name }}.layout import Below, Layout
+
+HELPERS = {"errors", "files", "layout", "params", "table", "yaml_file"}
+"""Modules that change how a stage reads and writes, not what."""
 
 
 def stages(root: Path) -> dict[str, dict[str, Any]]:
@@ -56,6 +60,17 @@ def test_each_stage_reads_only_what_an_earlier_one_wrote(root: Path) -> None:
         made = [path for path in stage["deps"] if path.startswith(("data/", "models/", "reports/"))]
         assert [path for path in made if path not in written] == []
         written |= set(outputs(stage))
+
+
+def test_each_stage_depends_on_the_code_that_it_runs(root: Path, package: str) -> None:
+    graph = grimp.build_graph(package, cache_dir=None)
+    for name, stage in stages(root).items():
+        listed = [root / path.replace("${package}", f"src/{package}") for path in stage["deps"]]
+        first = package + COMMANDS[name][0]
+        for module in {first, *graph.find_upstream_modules(first)}:
+            path = root / "src" / (module.replace(".", "/") + ".py")
+            if path.exists() and path.stem not in HELPERS:
+                assert any(path.is_relative_to(each) for each in listed), f"{name}: {path}"
 
 
 def test_each_dependency_is_there(root: Path, package: str) -> None:

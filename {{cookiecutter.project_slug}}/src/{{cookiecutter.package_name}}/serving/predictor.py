@@ -100,9 +100,14 @@ def _load_onnx(content: bytes, _: ModelInfo) -> Callable[[Features], Any]:
 
 
 def _load_skops(content: bytes, info: ModelInfo) -> Callable[[Features], Any]:
-    import sklearn  # not in the serving environment unless params.yaml says artefact: skops
-    import skops.io
-
+    try:  # not in the serving environment unless params.yaml says artefact: skops
+        import sklearn
+        import skops.io
+    except ImportError as fault:
+        raise ArtefactError(
+            f"{info.artefact} needs {fault.name}, which is not installed; install the"
+            " dependency group skops (uv sync --group skops), or set artefact: onnx in params.yaml"
+        ) from fault
     if sklearn.__version__ != info.scikit_learn:
         raise ArtefactError(
             f"model.json: made by scikit-learn {info.scikit_learn}, but {sklearn.__version__} is"
