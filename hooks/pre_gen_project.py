@@ -110,6 +110,10 @@ if sys.version_info < (3, 11):
         "Python %d.%d runs cookiecutter, and 3.11 is the oldest that works: "
         "use a newer one, such as uvx --python 3.13 cookiecutter" % sys.version_info[:2]
     )
+if "_repo_dir" not in ANSWERS and "_commit" not in ANSWERS:  # nor does cruft run it
+    sys.exit(
+        "cookiecutter 2.2 is the oldest that works: use a newer one, such as uvx cookiecutter@2.7.1"
+    )
 for name in ("project_name", "description", "owner"):
     check_text(name)
 check_name("project_slug")

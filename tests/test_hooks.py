@@ -217,19 +217,25 @@ def reserved() -> list[str]:
     return found[1].split()
 
 
-def test_first_hook_tells_an_old_python_what_to_do(tmp_path: Path) -> None:
+OLD = {
+    "sys.version_info = (3, 10, 1)": "Python 3.10 runs cookiecutter, and 3.11 is the oldest "
+    "that works: use a newer one, such as uvx --python 3.13 cookiecutter\n",
+    "": "cookiecutter 2.2 is the oldest that works: "
+    "use a newer one, such as uvx cookiecutter@2.7.1\n",
+}
+
+
+@pytest.mark.parametrize(("pretend", "line"), OLD.items(), ids=["Python", "cookiecutter"])
+def test_first_hook_says_what_is_too_old(pretend: str, line: str, tmp_path: Path) -> None:
     answers = json.dumps(json.dumps({"project_name": "a"}))
     source = re.sub(r"\{\{.*\}\}", lambda _: answers, PRE)
     ast.parse(source, feature_version=(3, 6))
     hook = tmp_path / "hook.py"
     hook.write_text(source, encoding="utf-8")
-    pretend = f"import sys; sys.version_info = (3, 10, 1); exec(open({str(hook)!r}).read())"
-    result = run_in(tmp_path, sys.executable, "-c", pretend, check=False)
+    command = f"import sys; {pretend}\nexec(open({str(hook)!r}).read())"
+    result = run_in(tmp_path, sys.executable, "-c", command, check=False)
     assert result.returncode == 1
-    assert result.stderr == (
-        "Python 3.10 runs cookiecutter, and 3.11 is the oldest that works: use a newer one, "
-        "such as uvx --python 3.13 cookiecutter\n"
-    )
+    assert result.stderr == line
 
 
 def options() -> dict[str, dict[str, list[str]]]:
