@@ -69,7 +69,7 @@ class World:
         repository, digest = self.variables["ECR_REPOSITORY_URL"], self.lab / "digest"
         with buildah().container(self.lines("pushes")[0]) as (name, _):
             buildah()("config", "--env", f"BY_HAND={tag}", name)
-            buildah()("commit", "--quiet", name, f"{repository}:{tag}")
+            buildah()("commit", "--quiet", "--format=docker", name, f"{repository}:{tag}")
         how = ("--tls-verify=false", "--digestfile", digest)
         buildah()("push", *how, f"{repository}:{tag}")
         return digest.read_text(encoding="utf-8")
