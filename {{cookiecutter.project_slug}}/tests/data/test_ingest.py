@@ -95,6 +95,13 @@ def test_a_broken_integer_is_named(
         source.run(layout)
 
 
+def test_more_values_than_names_are_refused(layout: Layout, path: Path) -> None:
+    first, *rows = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([first, *(row + ",1" for row in rows)]), encoding="utf-8")
+    with pytest.raises(DataError, match="more values in a row than columns in its first line"):
+        source.run(layout)
+
+
 def test_another_encoding_is_refused(layout: Layout, path: Path) -> None:
     path.write_bytes(path.read_bytes() + "caf\u00e9".encode("latin-1"))
     with pytest.raises(DataError, match="is no comma-separated file in UTF-8"):

@@ -59,6 +59,13 @@ def test_too_many_rejected_rows_stop_the_pipeline(
     assert len(pd.read_parquet(layout.rejected)) == too_many
 
 
+def test_a_feature_without_any_value_is_refused_by_name(layout: Layout, contract: Contract) -> None:
+    name = contract.features[0].name
+    spoil(layout, name, float("nan"), len(pd.read_parquet(layout.raw)))
+    with pytest.raises(DataError, match=f"{name} holds no value in any row"):
+        validate.run(layout)
+
+
 def test_too_few_rows_stop_the_pipeline(layout: Layout, params: Params) -> None:
     least = params.validate_.min_rows
     pd.read_parquet(layout.raw).head(least - 1).to_parquet(layout.raw, index=False)

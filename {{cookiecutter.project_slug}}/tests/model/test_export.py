@@ -3,13 +3,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from onnxruntime import InferenceSession
 
 from {{ cookiecutter.package_name }}.contract import Contract
 from {{ cookiecutter.package_name }}.errors import ArtefactError, ExportError
 from {{ cookiecutter.package_name }}.features import Features
 from {{ cookiecutter.package_name }}.files import read_json
 from {{ cookiecutter.package_name }}.layout import Layout
-from {{ cookiecutter.package_name }}.params import Model
+from {{ cookiecutter.package_name }}.params import Model, load_params
 from {{ cookiecutter.package_name }}.serving.predictor import load_predictor
 from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
 from {{ cookiecutter.package_name }}.training.evaluate import answers
@@ -52,6 +53,27 @@ def test_a_linear_model_agrees_on_every_row(layout: Layout, contract: Contract) 
     parity = compare(load_predictor(layout.serving).answers(rows), expected)
     assert parity.rows >= 20_000
     assert parity.differing == parity.flipped == 0
+
+
+def test_trees_agree_where_an_input_equals_a_rounded_threshold(
+    layout: Layout, contract: Contract
+) -> None:
+    random = np.random.default_rng(0)
+    count = len(contract.numbers)
+    for _ in range(5):
+        numbers = random.integers(0, 1000, (1200, count)).astype(np.float64) / 100
+        table = np.full((1200, len(contract.features)), "", object)
+        table[:, :count] = numbers.astype(np.float32)
+        targets = (random.random(1200) < numbers[:, 0] / 10).astype(np.int64)
+        model = build(contract, load_params(layout.params).model, 0).fit(table[:300], targets[:300])
+        session = InferenceSession(export.to_onnx(contract, model))
+        inputs = {"numbers": table[:, :count].astype(np.float32), "categories": table[:, count:]}
+        given = session.run(
+            [session.get_outputs()[-1].name],
+            {each.name: inputs[each.name] for each in session.get_inputs()},
+        )[0]
+        expected = answers(contract, model, table)
+        assert compare(given.reshape(expected.shape).astype(float), expected).differing == 0
 
 
 def test_the_probes_hold_the_contracts_edges(layout: Layout, contract: Contract) -> None:

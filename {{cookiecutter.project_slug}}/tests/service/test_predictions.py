@@ -162,6 +162,25 @@ def test_limits_on_rows_and_body(client: TestClient, row: Row) -> None:
     assert "larger than 100000 bytes" in response.json()["detail"]
 
 
+def test_a_body_that_says_it_is_too_large_is_not_read(client: TestClient) -> None:
+    response = client.post(
+        "/v1/predictions",
+        content=b"{}",
+        headers={"content-type": "application/json", "content-length": "500000000"},
+    )
+    assert response.status_code == 413
+
+
+def test_of_many_faults_a_hundred_are_named(client: TestClient, row: Row) -> None:
+    many = {**row, **{f"unknown {number}": 1 for number in range(2_000)}}
+    bodies: list[Any] = [many, [row, many], [{}] * 50]
+    for body in bodies:
+        problem = ask(client, body).json()
+        assert len(problem["errors"]) == 100
+        assert problem["detail"].endswith("the first 100 of them")
+    assert {fault["row"] for fault in ask(client, [row, many]).json()["errors"]} == {1}
+
+
 def test_a_body_that_is_not_declared_as_json_is_refused(client: TestClient, row: Row) -> None:
     response = client.post("/v1/predictions", data=row)
     assert response.status_code == 415

@@ -25,7 +25,6 @@ def run(layout: Layout = Layout()) -> None:
             keep_default_na=False,
             na_values=contract.missing_values,
             on_bad_lines="error",
-            index_col=False,
         )
     except FileNotFoundError:
         raise DataError(
@@ -33,6 +32,11 @@ def run(layout: Layout = Layout()) -> None:
         ) from None
     except (ValueError, UnicodeDecodeError) as fault:
         raise DataError(f"{source} is no comma-separated file in UTF-8: {fault}") from fault
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise DataError(
+            f"{source} has more values in a row than columns in its first line, which names"
+            f" {len(frame.columns)}; name each column there"
+        )
     _same_columns(str(source), list(frame.columns), [column.name for column in contract.fields])
     for column in contract.fields:
         if column.is_number:

@@ -17,11 +17,18 @@ def run(layout: Layout = Layout()) -> None:
     """Split the snapshot into valid and rejected rows, and report the reasons.
 
     Raises:
-        DataError: more rows are rejected, or fewer are left, than params.yaml allows.
+        DataError: a feature has no value at all, or more rows are rejected, or fewer are left,
+            than params.yaml allows.
     """
     contract = load_contract(layout.contract)
     limits = load_params(layout.params).validate_
     frame = read_table(layout.raw)
+    empty = [column.name for column in contract.features if frame[column.name].isna().all()]
+    if empty:
+        raise DataError(
+            f"{contract.source}: {', '.join(empty)} holds no value in any row; give it role"
+            f" excluded in {layout.contract}, or add its values"
+        )
     reasons: dict[str, int] = {}
     rejected = pd.Series("", index=frame.index, dtype=object)
     for column in contract.fields:

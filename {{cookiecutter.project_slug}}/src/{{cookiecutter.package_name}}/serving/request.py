@@ -1,15 +1,16 @@
 """A request's body to validated rows, straight from its bytes."""
 
 import json
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
+from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema, from_json
 
 from ..contract import Column, Contract
-from ..errors import BodyTooLargeError, InvalidRowsError, MalformedBodyError
+from ..errors import BodyTooLargeError, InvalidRowsError, MalformedBodyError, RequestError
 
 MAX_ERRORS = 100
-"""Faults named in one answer; how many more there are is said beside them."""
+"""Faults named in one answer; that there are more is said beside them."""
 
 Row = dict[str, Any]
 
@@ -26,11 +27,14 @@ class RequestParser:
 
     def __init__(self, contract: Contract, max_rows: int) -> None:
         row = _row(contract)
-        self._contract = contract
+        self._names = [column.name for column in contract.features]
+        self._private = {column.name for column in contract.fields if column.pii}
         self._max_rows = max_rows
         self._one = SchemaValidator(row)
         self._many = SchemaValidator(
-            core_schema.list_schema(row, min_length=1, max_length=max_rows, strict=True)
+            core_schema.list_schema(
+                row, min_length=1, max_length=max_rows, strict=True, fail_fast=True
+            )
         )
 
     def parse(self, body: bytes) -> Parsed:
@@ -45,36 +49,49 @@ class RequestParser:
         try:
             given = (self._many if is_list else self._one).validate_json(body)
         except ValidationError as fault:
-            raise self._refusal(fault, is_list) from None
+            raise self._refusal(fault, body, is_list) from None
         rows: list[Row] = given if is_list else [given]
         # A valid body has one colon a field, but for colons in its texts: more means a second look.
-        if body.count(b":") != len(rows) * len(self._contract.features):
+        if body.count(b":") != len(rows) * len(self._names):
             json.loads(body, object_pairs_hook=_no_key_twice)
         return Parsed(rows, is_list)
 
-    def _refusal(self, fault: ValidationError, is_list: bool) -> Exception:
-        count = fault.error_count()
-        found = fault.errors(include_url=False, include_context=False)
-        first = found[0]
-        if first["type"] == "json_invalid":
-            return MalformedBodyError(f"{first['msg']}; send one JSON object or a list of them")
-        if first["type"] == "too_long" and not first["loc"]:
-            return BodyTooLargeError(
-                f"more than {self._max_rows} rows; send them in several requests"
-            )
-        private = {column.name for column in self._contract.fields if column.pii}
-        errors = []
-        for each in found[:MAX_ERRORS]:
-            place = list(each["loc"])
-            row = place.pop(0) if is_list and place else 0
-            field = str(place[0])[:100] if place else None
-            entry: dict[str, Any] = {"row": row, "field": field, "message": each["msg"]}
-            if each["type"] != "missing" and field is not None and field not in private:
-                entry["found"] = f"{each['input']!r:.100}"
-            errors.append(entry)
-        more = f", the first {MAX_ERRORS} of them named" if count > MAX_ERRORS else ""
-        detail = f"{count} fault{'s' if count > 1 else ''} in the rows{more}; see errors"
-        return InvalidRowsError(detail, errors)
+    def _refusal(self, fault: ValidationError, body: bytes, is_list: bool) -> RequestError:
+        if fault.error_count() == 1:
+            only = fault.errors(include_url=False, include_context=False)[0]
+            if only["type"] == "json_invalid":
+                return MalformedBodyError(f"{only['msg']}; send one JSON object or a list of them")
+            if only["type"] == "too_long":
+                return BodyTooLargeError(
+                    f"more than {self._max_rows} rows; send them in several requests"
+                )
+            if only["type"] == "too_short":
+                return InvalidRowsError("the list is empty; send at least one row")
+        # The rows are looked at again, one by one: the faults of all of them at once may take a
+        # thousand times the memory of the body.
+        errors: list[dict[str, Any]] = []
+        for place, row in enumerate(from_json(body) if is_list else [from_json(body)]):
+            errors += self._faults(place, row)
+            if len(errors) >= MAX_ERRORS:
+                break
+        more = f", the first {MAX_ERRORS} of them" if len(errors) >= MAX_ERRORS else ""
+        detail = f"the rows do not keep the contract; errors names the faults{more}"
+        return InvalidRowsError(detail, errors[:MAX_ERRORS])
+
+    def _faults(self, place: int, row: Any) -> Iterator[dict[str, Any]]:
+        """Each fault of one row."""
+        if isinstance(row, dict):  # of a thousand unknown keys, a hundred are enough
+            unknown = [name for name in row if name not in self._names][:MAX_ERRORS]
+            row = {name: row[name] for name in (*self._names, *unknown) if name in row}
+        try:
+            self._one.validate_python(row)
+        except ValidationError as fault:
+            for each in fault.errors(include_url=False, include_context=False):
+                field = str(each["loc"][0])[:100] if each["loc"] else None
+                entry: dict[str, Any] = {"row": place, "field": field, "message": each["msg"]}
+                if each["type"] != "missing" and field is not None and field not in self._private:
+                    entry["found"] = f"{each['input']!r:.100}"
+                yield entry
 
 
 def _row(contract: Contract) -> CoreSchema:

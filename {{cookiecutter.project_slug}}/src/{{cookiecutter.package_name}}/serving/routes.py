@@ -84,14 +84,18 @@ def _expect_json(request: Request) -> None:
 
 
 async def _read(request: Request, limit: int) -> bytes:
-    """The body, read no further than the limit."""
+    """The body, read no further than the limit, and not at all where its length says so."""
+    refusal = BodyTooLargeError(
+        f"the body is larger than {limit} bytes; send its rows in several requests"
+    )
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > limit:
+        raise refusal
     parts = []
     size = 0
     async for part in request.stream():
         size += len(part)
         if size > limit:
-            raise BodyTooLargeError(
-                f"the body is larger than {limit} bytes; send its rows in several requests"
-            )
+            raise refusal
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -2,9 +2,11 @@
 
 import hashlib
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sklearn
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
@@ -84,6 +86,7 @@ def to_onnx(contract: Contract, model: Pipeline) -> bytes:
         inputs.append(("numbers", FloatTensorType([None, len(contract.numbers)])))
     if contract.categories:
         inputs.append(("categories", StringTensorType([None, len(contract.categories)])))
+    model = _with_float32_thresholds(model)
     options = {id(model): {"zipmap": False}} if contract.task == "classification" else None
     try:
         graph = convert_sklearn(model, contract.name, inputs, options=options, target_opset=OPSET)
@@ -98,6 +101,22 @@ def to_onnx(contract: Contract, model: Pipeline) -> bytes:
     graph.opset_import.extend(opsets)
     content: bytes = graph.SerializeToString(deterministic=True)
     return content
+
+
+def _with_float32_thresholds(model: Pipeline) -> Pipeline:
+    """A copy whose histogram trees compare as before once their thresholds are float32.
+
+    A float32 input is at most a threshold exactly where it is at most the next float32 below it;
+    rounded to the nearest instead, inputs that equal the rounded threshold change sides.
+    """
+    model = deepcopy(model)
+    for trees in getattr(model.named_steps["estimator"], "_predictors", []):
+        for tree in trees:
+            exact = tree.nodes["num_threshold"]
+            rounded = exact.astype(np.float32)
+            below = np.nextafter(rounded, np.float32(-np.inf))
+            tree.nodes["num_threshold"] = np.where(rounded > exact, below, rounded)
+    return model
 
 
 def _replace(folder: Path, content: bytes, description: dict[str, Any], contract: Path) -> None:
