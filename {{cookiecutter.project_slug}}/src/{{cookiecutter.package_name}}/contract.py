@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from .errors import ContractError
-from .yaml_file import Strict, load_yaml
+from .yaml_file import FROM_HERE, Strict, load_yaml
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -162,4 +162,4 @@ def load_contract(path: Path) -> Contract:
     Raises:
         ContractError: the file is missing, no YAML, or breaks a rule; the message names the key.
     """
-    return load_yaml(path, Contract, ContractError)
+    return load_yaml(path, Contract, ContractError, FROM_HERE)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from .errors import ParamsError
-from .yaml_file import Strict, load_yaml
+from .yaml_file import FROM_HERE, Strict, load_yaml
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -62,4 +62,4 @@ def load_params(path: Path) -> Params:
     Raises:
         ParamsError: the file is missing, no YAML, or has an unknown key or a wrong value.
     """
-    return load_yaml(path, Params, ParamsError)
+    return load_yaml(path, Params, ParamsError, FROM_HERE)

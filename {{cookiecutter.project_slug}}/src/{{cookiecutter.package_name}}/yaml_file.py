@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import ProjectError
 
+FROM_HERE = "run the command from the project's folder"
+
 
 class Strict(BaseModel):
     """Frozen, no unknown key, no conversion between types."""
@@ -18,16 +20,16 @@ class Strict(BaseModel):
 T = TypeVar("T", bound=Strict)
 
 
-def load_yaml(path: Path, model: type[T], error: type[ProjectError]) -> T:
-    """Read `path` as `model`.
+def load_yaml(path: Path, model: type[T], error: type[ProjectError], remedy: str) -> T:
+    """Read `path` as `model`; `remedy` says what to do where there is no such file.
 
     Raises:
-        error: the file is missing, no YAML, or breaks a rule; one line for each key at fault.
+        error: the file cannot be read, is no YAML, or breaks a rule; a line for each key at fault.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise error(f"{path} is missing; run the command from the project's folder") from None
+    except OSError as fault:
+        raise error(f"{path} cannot be read ({fault.strerror}); {remedy}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as fault:
         raise error(f"{path} cannot be read as YAML: {fault}") from fault
     try:

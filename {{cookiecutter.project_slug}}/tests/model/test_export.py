@@ -159,8 +159,9 @@ def test_a_missing_file_is_refused(name: str, layout: Layout) -> None:
         load_predictor(layout.serving)
 
 
-def test_an_altered_artefact_is_refused_before_it_is_parsed(layout: Layout) -> None:
-    path = layout.serving / "model.onnx"
+@pytest.mark.parametrize("name", ["model.onnx", "contract.yaml"])
+def test_an_altered_file_is_refused_before_it_is_parsed(name: str, layout: Layout) -> None:
+    path = layout.serving / name
     original = path.read_bytes()
     random = np.random.default_rng(0)
     for place in random.integers(len(original), size=100):

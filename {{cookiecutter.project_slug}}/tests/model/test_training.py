@@ -48,6 +48,7 @@ def test_a_few_rows_are_learnt_by_heart(layout: Layout, contract: Contract, para
         ("no_such_library.Model", {}, "cannot be built: No module named"),
         ("sklearn.linear_model.Ridge", {"colour": 1}, "cannot be built: .*colour"),
         ("sklearn.preprocessing.StandardScaler", {}, "does no "),
+        ("sklearn.svm.LinearSVC", {}, "does no regression|gives no probabilities"),
     ],
 )
 def test_an_estimator_that_cannot_be_built_is_refused(

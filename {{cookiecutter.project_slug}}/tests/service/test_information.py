@@ -11,7 +11,7 @@ def test_health(client: TestClient) -> None:
 def test_the_model_is_described(client: TestClient, predictor: Predictor) -> None:
     described = client.get("/v1/model").json()
     assert described["version"] == predictor.info.version
-    assert described["labels"] == predictor.info.labels
+    assert described["labels"] == list(predictor.contract.labels)
     assert described["metrics"] == predictor.info.metrics
 
 

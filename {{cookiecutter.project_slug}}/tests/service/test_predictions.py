@@ -38,8 +38,8 @@ def test_one_row_gets_one_answer(client: TestClient, row: Row, predictor: Predic
     answer = response.json()
     assert answer["model_version"] == predictor.info.version
     expected = predictor.answers(Encoder(predictor.contract).rows([row]))[0]
-    if predictor.info.labels:
-        assert answer["label"] == predictor.info.labels[int(np.argmax(expected))]
+    if predictor.contract.labels:
+        assert answer["label"] == predictor.contract.labels[int(np.argmax(expected))]
         assert answer["probability"] == float(np.max(expected))
     else:
         assert answer["value"] == float(expected)
@@ -62,7 +62,7 @@ def test_a_list_gets_an_answer_for_each_row_in_order(
     ]
     answers = ask(client, rows).json()
     expected = predictor.answers(Encoder(predictor.contract).rows(rows))
-    if predictor.info.labels:
+    if predictor.contract.labels:
         given = [answer["probability"] for answer in answers]
         assert given == expected.max(axis=1).tolist()
     else:
@@ -198,7 +198,7 @@ def test_an_answer_that_is_not_finite_is_refused(
     predictor: Predictor, row: Row, log_file: Path
 ) -> None:
     def nan(features: Features) -> Any:
-        shape = (len(features.numbers), max(len(predictor.info.labels), 1))
+        shape = (len(features.numbers), max(len(predictor.contract.labels), 1))
         return np.full(shape, np.nan)
 
     broken = Predictor(predictor.contract, predictor.info, nan)

@@ -79,6 +79,19 @@ def test_it_answers_and_stops_when_told(
     assert f"serve: {predictor.info.version} on http://127.0.0.1:{port}" in out
 
 
+def test_a_port_in_use_is_said_and_ends_it(
+    package: str, environment: dict[str, str], layout: Layout, port: int
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        process = start(package, environment, layout.root)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert out == ""
+    assert "address already in use" in err.lower()
+
+
 @pytest.mark.parametrize("fault", ["missing", "truncated", "port"])
 def test_it_does_not_start_with_a_fault(
     fault: str, package: str, environment: dict[str, str], layout: Layout

@@ -13,7 +13,9 @@ def test_a_refusal_is_one_message_and_exit_1(
     with pytest.raises(SystemExit) as stop:
         main(["ingest"])
     assert stop.value.code == 1
-    assert capsys.readouterr().err.startswith("ingest: contract.yaml is missing")
+    assert capsys.readouterr().err.startswith(
+        "ingest: contract.yaml cannot be read (No such file or directory); run"
+    )
 
 
 def test_a_command_runs_and_exits_with_0(

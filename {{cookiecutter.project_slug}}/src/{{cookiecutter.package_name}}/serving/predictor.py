@@ -16,18 +16,20 @@ from ..features import Encoder, Features
 from ..trusted import TRUSTED_TYPES
 from ..yaml_file import Strict, load_yaml
 
+REMEDY = "run `make train`, or take the folder from its release again"
+
 Answers = npt.NDArray[np.float64]
 
 
 class ModelInfo(Strict):
-    """model.json: which model this is, and the hash that its file must have."""
+    """model.json: which model this is, and the hashes that the files beside it must have."""
 
     name: str
     version: str
     task: Literal["classification", "regression"]
-    labels: list[str]
     artefact: Literal["model.onnx", "model.skops"]
     sha256: str
+    contract_sha256: str
     estimator: str
     scikit_learn: str
     metrics: dict[str, float]
@@ -44,47 +46,53 @@ class Predictor:
     def answers(self, features: Features) -> Answers:
         """Probabilities, shape (rows, labels), or values, shape (rows,)."""
         given = np.asarray(self._answer(features), np.float64)
-        return given if self.info.labels else given.reshape(len(given))
+        return given if self.contract.labels else given.reshape(len(given))
 
 
 def load_predictor(folder: Path) -> Predictor:
-    """Load a folder that `export` wrote; its hash is checked before anything is parsed.
+    """Load a folder that `export` wrote; hashes are checked before anything is parsed.
 
     Raises:
         ArtefactError: a file is missing or altered, was made by another scikit-learn, or does
             not answer the contract's example.
     """
-    info = load_yaml(folder / "model.json", ModelInfo, ArtefactError)
-    contract = load_contract(folder / "contract.yaml")
+    info = load_yaml(folder / "model.json", ModelInfo, ArtefactError, REMEDY)
     path = folder / info.artefact
-    try:
-        content = path.read_bytes()
-    except OSError as fault:
-        raise ArtefactError(f"{path} cannot be read: {fault}; run `make train`") from fault
-    found = hashlib.sha256(content).hexdigest()
-    if found != info.sha256:
-        raise ArtefactError(
-            f"{path} has SHA-256 {found}, model.json says {info.sha256}: the file was altered;"
-            " run `make train`, or take the folder from its release again"
-        )
+    content = _checked(path, info.sha256)
+    _checked(folder / "contract.yaml", info.contract_sha256)
+    contract = load_contract(folder / "contract.yaml")
     load = _load_onnx if info.artefact == "model.onnx" else _load_skops
     try:
-        predictor = Predictor(contract, info, load(content, info))
+        predictor = Predictor(contract, info, load(content, info, contract))
         example = predictor.answers(Encoder(contract).rows([contract.example]))
     except ArtefactError:
         raise
     except Exception as fault:  # each runtime has exceptions of its own
         raise ArtefactError(
             f"{path} does not answer the example of {folder / 'contract.yaml'}:"
-            f" {str(fault)[:300]}; run `make train`"
+            f" {str(fault)[:300]}; {REMEDY}"
         ) from fault
-    shape = (1, len(info.labels)) if info.labels else (1,)
+    shape = (1, len(contract.labels)) if contract.labels else (1,)
     if example.shape != shape or not np.isfinite(example).all():
         raise ArtefactError(f"{path} answers {example.tolist()} to the contract's example")
     return predictor
 
 
-def _load_onnx(content: bytes, _: ModelInfo) -> Callable[[Features], Any]:
+def _checked(path: Path, expected: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as fault:
+        raise ArtefactError(f"{path} cannot be read ({fault.strerror}); {REMEDY}") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise ArtefactError(
+            f"{path} has SHA-256 {found}, model.json says {expected}: the file was altered;"
+            f" {REMEDY}"
+        )
+    return content
+
+
+def _load_onnx(content: bytes, _: ModelInfo, __: Contract) -> Callable[[Features], Any]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -99,7 +107,7 @@ def _load_onnx(content: bytes, _: ModelInfo) -> Callable[[Features], Any]:
     return answer
 
 
-def _load_skops(content: bytes, info: ModelInfo) -> Callable[[Features], Any]:
+def _load_skops(content: bytes, info: ModelInfo, contract: Contract) -> Callable[[Features], Any]:
     try:  # not in the serving environment unless params.yaml says artefact: skops
         import sklearn
         import skops.io
@@ -114,5 +122,5 @@ def _load_skops(content: bytes, info: ModelInfo) -> Callable[[Features], Any]:
             " installed; run `make train` in this environment, or install that version"
         )
     model = skops.io.loads(content, trusted=list(TRUSTED_TYPES))
-    predict = model.predict_proba if info.labels else model.predict
+    predict = model.predict_proba if contract.labels else model.predict
     return lambda features: predict(features.table())

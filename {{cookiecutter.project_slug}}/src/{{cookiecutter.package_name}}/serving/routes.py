@@ -57,7 +57,8 @@ def predictions_route(service: PredictionService, max_body_bytes: int) -> Route:
 def information_routes(predictor: Predictor) -> APIRouter:
     """GET /v1/model, /health/live and /health/ready."""
     router = APIRouter()
-    model = Model(**predictor.info.model_dump(include=set(Model.model_fields)))
+    known = predictor.info.model_dump(include=set(Model.model_fields))
+    model = Model(**known, labels=list(predictor.contract.labels))
 
     @router.get("/v1/model")
     async def read_model() -> Model:

@@ -2,9 +2,11 @@
 
 import signal
 import sys
+from contextlib import suppress
 
 import uvicorn
 
+from ..errors import SettingsError
 from .app import create_app
 from .prediction_log import PredictionLog
 from .predictor import load_predictor
@@ -28,21 +30,27 @@ def run(settings: Settings | None = None) -> None:
     log = PredictionLog(settings.prediction_log)
     # uvicorn drains on SIGTERM, then raises it again: a stop that was asked for ends with 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    config = uvicorn.Config(
+        create_app(predictor, log, settings),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    try:
+        listening = config.bind_socket()
+    except OverflowError as fault:
+        raise SettingsError(f"environment variable PORT is {settings.port}: {fault}") from None
     print(
         f"serve: {predictor.info.version} on http://{settings.host}:{settings.port}"
         " (described in /openapi.json, Ctrl-C stops)",
         flush=True,
     )
     try:
-        uvicorn.run(
-            create_app(predictor, log, settings),
-            host=settings.host,
-            port=settings.port,
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
     finally:
         log.close()

@@ -48,8 +48,8 @@ class PredictionService:
                 "the model has no finite answer; send less extreme values",
                 [{"row": int(row), "field": None, "message": "no finite answer"} for row in wrong],
             )
-        info = self._predictor.info
-        if not info.labels:
+        info, labels = self._predictor.info, self._predictor.contract.labels
+        if not labels:
             return [
                 {"prediction_id": uuid4().hex, "model_version": info.version, "value": value}
                 for value in answers.tolist()
@@ -60,7 +60,7 @@ class PredictionService:
             {
                 "prediction_id": uuid4().hex,
                 "model_version": info.version,
-                "label": info.labels[place],
+                "label": labels[place],
                 "probability": chance,
             }
             for place, chance in zip(places.tolist(), chances.tolist(), strict=True)

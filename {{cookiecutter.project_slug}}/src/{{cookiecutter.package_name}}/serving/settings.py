@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ..errors import SettingsError
 
+MAX_DIGITS = 9
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -41,6 +43,9 @@ class Settings:
 
 def _count(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, str(default))
-    if not text.isascii() or not text.isdigit():
-        raise SettingsError(f"environment variable {name} is {text!r}; set it to a whole number")
+    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
+        raise SettingsError(
+            f"environment variable {name} is {text[:80]!r}; set it to a whole number of at most"
+            f" {MAX_DIGITS} digits"
+        )
     return int(text)

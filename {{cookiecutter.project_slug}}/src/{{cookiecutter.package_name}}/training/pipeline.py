@@ -33,6 +33,11 @@ def build(contract: Contract, model: Model, seed: int) -> Pipeline:
             f"params.yaml: model.estimator {model.estimator} does no {contract.task}, the task of"
             " contract.yaml; name one that does"
         )
+    if contract.task == "classification" and not hasattr(estimator, "predict_proba"):
+        raise TrainingError(
+            f"params.yaml: model.estimator {model.estimator} with parameters {model.parameters}"
+            " gives no probabilities; choose one, or parameters, with predict_proba"
+        )
     numbers: Any = "passthrough"
     if not type(estimator).__name__.startswith("HistGradientBoosting"):
         numbers = make_pipeline(
