@@ -80,11 +80,33 @@ class Column(Strict):
             raise ValueError(f"{self.name}: enum goes with type string alone; remove it")
         if not self.is_number and (limits.minimum is not None or limits.maximum is not None):
             raise ValueError(f"{self.name}: minimum and maximum go with numbers; remove them")
-        if self.minimum > self.maximum:
+        if not -FLOAT32_MAX <= self.minimum <= self.maximum <= FLOAT32_MAX:
             raise ValueError(
-                f"{self.name}: minimum {limits.minimum} is above maximum {limits.maximum}"
+                f"{self.name}: minimum {self.minimum} and maximum {self.maximum} are in the wrong"
+                " order or beyond float32; correct them"
+            )
+        if limits.enum is not None and len(set(limits.enum)) != len(limits.enum):
+            raise ValueError(f"{self.name}: enum {limits.enum} names a value twice; keep one")
+        if self.role == "feature" and not self._allows(self.example):
+            raise ValueError(
+                f"{self.name}: example {self.example!r} is none that its type and constraints"
+                " allow; give one, since the documentation and the start of the service use it"
             )
         return self
+
+    def _allows(self, value: int | float | str | None) -> bool:
+        """Whether the service would accept the value."""
+        limits = self.constraints
+        if value is None:
+            return not limits.required
+        if isinstance(value, str):
+            return self.type == "string" and value != "" and value in (limits.enum or [value])
+        whole = isinstance(value, int)
+        return (
+            self.is_number
+            and (whole or self.type == "number")
+            and (self.minimum <= value <= self.maximum)
+        )
 
 
 class Contract(Strict):

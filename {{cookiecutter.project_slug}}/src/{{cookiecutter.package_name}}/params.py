@@ -47,7 +47,7 @@ class Gate(Strict):
 class Params(Strict):
     """The whole of params.yaml."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
     validate_: Validate = Field(alias="validate")
     split: Split
     model: Model

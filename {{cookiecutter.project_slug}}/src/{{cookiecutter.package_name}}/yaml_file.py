@@ -12,9 +12,9 @@ FROM_HERE = "run the command from the project's folder"
 
 
 class Strict(BaseModel):
-    """Frozen, no unknown key, no conversion between types."""
+    """Frozen, no unknown key, no conversion between types, no number that is not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 T = TypeVar("T", bound=Strict)
@@ -30,7 +30,7 @@ def load_yaml(path: Path, model: type[T], error: type[ProjectError], remedy: str
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as fault:
         raise error(f"{path} cannot be read ({fault.strerror}); {remedy}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+    except (yaml.YAMLError, ValueError, RecursionError) as fault:
         raise error(f"{path} cannot be read as YAML: {fault}") from fault
     try:
         return model.model_validate(content)

@@ -55,7 +55,7 @@ def test_byte_order_mark_and_windows_line_ends_change_nothing(layout: Layout, pa
 
 def test_a_missing_source_is_refused(layout: Layout, path: Path) -> None:
     path.unlink()
-    with pytest.raises(DataError, match="is missing; correct .source."):
+    with pytest.raises(DataError, match="cannot be read .No such file.*correct .source."):
         source.run(layout)
 
 

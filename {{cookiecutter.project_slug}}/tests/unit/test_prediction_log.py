@@ -42,6 +42,17 @@ def test_a_full_disk_is_no_silent_loss(tmp_path: Path, monkeypatch: pytest.Monke
     assert json.loads(whole) == {"id": 2}
 
 
+def test_a_torn_line_of_an_earlier_process_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    path.write_text('{"id": 1}\n{"id', encoding="utf-8")
+    log = PredictionLog(str(path))
+    log.append([{"id": 2}])
+    log.close()
+    first, torn, whole = path.read_text(encoding="utf-8").splitlines()
+    assert (first, torn) == ('{"id": 1}', '{"id')
+    assert json.loads(whole) == {"id": 2}
+
+
 def test_minus_is_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
     log = PredictionLog("-")
     log.append([{"id": 1}])

@@ -26,9 +26,10 @@ def run(layout: Layout = Layout()) -> None:
             na_values=contract.missing_values,
             on_bad_lines="error",
         )
-    except FileNotFoundError:
+    except OSError as fault:
         raise DataError(
-            f"{source} is missing; correct `source` in {layout.contract}, or add the file"
+            f"{source} cannot be read ({fault.strerror}); correct `source` in {layout.contract},"
+            " or add the file"
         ) from None
     except (ValueError, UnicodeDecodeError) as fault:
         raise DataError(f"{source} is no comma-separated file in UTF-8: {fault}") from fault

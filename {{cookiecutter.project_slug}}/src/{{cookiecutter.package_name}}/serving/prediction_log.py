@@ -31,7 +31,9 @@ class PredictionLog:
             return
         try:
             Path(target).parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+            self._file = os.open(target, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o640)
+            size = os.fstat(self._file).st_size
+            self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
         except OSError as fault:
             raise SettingsError(
                 f"PREDICTION_LOG {target!r} cannot be opened: {fault}; name a file that can be"

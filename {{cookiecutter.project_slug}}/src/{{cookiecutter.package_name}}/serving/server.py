@@ -6,7 +6,6 @@ from contextlib import suppress
 
 import uvicorn
 
-from ..errors import SettingsError
 from .app import create_app
 from .prediction_log import PredictionLog
 from .predictor import load_predictor
@@ -40,10 +39,7 @@ def run(settings: Settings | None = None) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    try:
-        listening = config.bind_socket()
-    except OverflowError as fault:
-        raise SettingsError(f"environment variable PORT is {settings.port}: {fault}") from None
+    listening = config.bind_socket()
     print(
         f"serve: {predictor.info.version} on http://{settings.host}:{settings.port}"
         " (described in /openapi.json, Ctrl-C stops)",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..errors import SettingsError
 
-MAX_DIGITS = 9
+MAX_PORT = 65_535
+MAX_COUNT = 10**9
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Settings:
         """Read the settings.
 
         Raises:
-            SettingsError: a number is none, or is below 0.
+            SettingsError: a number is none, is below 0 or too large.
         """
         return cls(
             host=environment.get("HOST", cls.host),
-            port=_count(environment, "PORT", cls.port),
+            port=_count(environment, "PORT", cls.port, MAX_PORT),
             model_dir=Path(environment.get("MODEL_DIR", cls.model_dir)),
             prediction_log=environment.get("PREDICTION_LOG", cls.prediction_log),
             max_rows=_count(environment, "MAX_ROWS", cls.max_rows),
@@ -41,11 +42,12 @@ class Settings:
         )
 
 
-def _count(environment: Mapping[str, str], name: str, default: int) -> int:
+def _count(environment: Mapping[str, str], name: str, default: int, most: int = MAX_COUNT) -> int:
     text = environment.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(most))
+    if not digits or int(text) > most:
         raise SettingsError(
-            f"environment variable {name} is {text[:80]!r}; set it to a whole number of at most"
-            f" {MAX_DIGITS} digits"
+            f"environment variable {name} is {text[:80]!r}; set it to a whole number, {most} at"
+            " most"
         )
     return int(text)
