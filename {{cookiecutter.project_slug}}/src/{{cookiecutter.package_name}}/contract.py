@@ -169,6 +169,8 @@ class Contract(Strict):
         targets = [column.name for column in self.fields if column.role == "target"]
         if len(targets) != 1:
             raise ValueError(f"fields: {len(targets)} have role target {targets}; give it to one")
+        if not self.target.constraints.required:
+            raise ValueError(f"fields: {targets[0]} needs constraints.required: true, as target")
         if not self.features:
             raise ValueError("fields: none has role feature; give it to at least one")
         if self.task == "classification" and len(self.labels) < 2:

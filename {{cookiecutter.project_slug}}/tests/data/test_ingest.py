@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from {{ cookiecutter.package_name }}.contract import Contract
 from {{ cookiecutter.package_name }}.data import source
@@ -83,6 +84,21 @@ def test_text_in_a_number_is_named(
     edit(path, frame)
     with pytest.raises(DataError, match=f"row 3, column {name}: '{value}' is no"):
         source.run(layout)
+
+
+def test_a_private_value_is_not_shown(
+    layout: Layout, path: Path, frame: pd.DataFrame, contract: Contract
+) -> None:
+    name = contract.numbers[0].name
+    frame.loc[2, name] = "planted"
+    edit(path, frame)
+    marked = yaml.safe_load(layout.contract.read_text(encoding="utf-8"))
+    for field in marked["fields"]:
+        field["pii"] = True
+    layout.contract.write_text(yaml.safe_dump(marked), encoding="utf-8")
+    with pytest.raises(DataError, match=f"row 3, column {name}: a value is no") as refusal:
+        source.run(layout)
+    assert "planted" not in str(refusal.value)
 
 
 def test_a_broken_integer_is_named(

@@ -33,7 +33,7 @@ def test_a_row_keeps_its_side_when_others_come_or_move(layout: Layout) -> None:
     assert (positions(frame, 2) != before).any()
 
 
-def test_an_empty_side_is_refused(layout: Layout) -> None:
+def test_a_side_without_rows_is_refused(layout: Layout) -> None:
     pd.read_parquet(layout.valid).head(1).to_parquet(layout.valid, index=False)
-    with pytest.raises(DataError, match="leaves one side of 1 rows empty"):
+    with pytest.raises(DataError, match="of 1 rows out, and each side needs two"):
         split.run(layout)

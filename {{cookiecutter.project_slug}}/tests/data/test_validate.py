@@ -42,7 +42,7 @@ def test_each_rule_of_each_column_rejects_the_row_with_its_reason(
             spoil(layout, column.name, value, 1)
             validate.run(layout)
             rejected = pd.read_parquet(layout.rejected)
-            assert rejected["reasons"].tolist() == [f"{column.name} {reason}"]
+            assert rejected[validate.REASONS].tolist() == [f"{column.name} {reason}"]
             assert len(pd.read_parquet(layout.valid)) == len(before) - 1
             assert read_json(layout.validation_report)["reasons"] == {f"{column.name} {reason}": 1}
             before.to_parquet(layout.raw, index=False)

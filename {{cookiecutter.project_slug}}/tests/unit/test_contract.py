@@ -92,19 +92,26 @@ FAULTS: dict[str, tuple[Callable[[Content], Any], str]] = {
     ),
     "two targets": (lambda c: change(c, "number", "role", "target"), "2 have role target"),
     "no target": (lambda c: change(c, "target", "role", "excluded"), "0 have role target"),
+    "a target that may be missing": (
+        lambda c: target(c)["constraints"].update(required=False),
+        "needs constraints.required: true, as target",
+    ),
     "no feature": (
         lambda c: [f.update(role="excluded") for f in c["fields"] if f["role"] == "feature"],
         "none has role feature",
     ),
     "no labels": (
-        lambda c: (c.update(task="classification"), change(c, "target", "constraints", {})),
+        lambda c: (
+            c.update(task="classification"),
+            change(c, "target", "constraints", {"required": True}),
+        ),
         "needs constraints.enum",
     ),
     "text to regress on": (
         lambda c: (
             c.update(task="regression"),
             change(c, "target", "type", "string"),
-            change(c, "target", "constraints", {}),
+            change(c, "target", "constraints", {"required": True}),
         ),
         "must be a number for task regression",
     ),

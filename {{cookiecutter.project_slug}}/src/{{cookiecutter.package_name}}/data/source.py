@@ -68,8 +68,9 @@ def _numbers(source: str, column: Column, values: "pd.Series[str]") -> "pd.Serie
         wrong |= numbers.notna() & (numbers % 1 != 0)
     if wrong.any():
         place = int(wrong.to_numpy().argmax())
+        found = "a value" if column.pii else repr(values.iloc[place])
         raise DataError(
-            f"{source} row {place + 1}, column {column.name}: {values.iloc[place]!r} is no"
+            f"{source} row {place + 1}, column {column.name}: {found} is no"
             f" {column.type}; correct it, or add it to missingValues in contract.yaml"
             f" ({int(wrong.sum())} such values)"
         )

@@ -19,15 +19,16 @@ def run(layout: Layout = Layout()) -> None:
     """Write the training and the held-out rows.
 
     Raises:
-        DataError: one side would be empty.
+        DataError: one side would have fewer than two rows, with which nothing can be measured.
     """
     params = load_params(layout.params)
     frame = read_table(layout.valid)
     held_out = positions(frame, params.seed) < params.split.test_share
-    if held_out.all() or not held_out.any():
+    if not 2 <= held_out.sum() <= len(frame) - 2:
         raise DataError(
-            f"split.test_share {params.split.test_share} in params.yaml leaves one side of"
-            f" {len(frame)} rows empty; choose another, or add rows"
+            f"split.test_share {params.split.test_share} in params.yaml holds"
+            f" {int(held_out.sum())} of {len(frame)} rows out, and each side needs two (equal rows"
+            " share one); choose another share, or add rows"
         )
     write_table(layout.train, frame[~held_out])
     write_table(layout.test, frame[held_out])

@@ -12,6 +12,9 @@ from ..layout import Layout
 from ..params import load_params
 from .table import read_table, write_table
 
+REASONS = "(reasons)"
+"""The column of the rejected rows that says why; no name of a column that one would choose."""
+
 
 def run(layout: Layout = Layout()) -> None:
     """Split the snapshot into valid and rejected rows, and report the reasons.
@@ -37,7 +40,7 @@ def run(layout: Layout = Layout()) -> None:
                 reasons[reason] = int(broken.sum())
                 rejected[broken] = rejected[broken] + (reason + "; ")
     bad = rejected != ""
-    write_table(layout.rejected, frame[bad].assign(reasons=rejected[bad].str.rstrip("; ")))
+    write_table(layout.rejected, frame[bad].assign(**{REASONS: rejected[bad].str.rstrip("; ")}))
     write_table(layout.valid, frame[~bad])
     write_json(
         layout.validation_report,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from math import ceil, floor
 from typing import Any, NamedTuple
 
 from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema, from_json
@@ -109,7 +110,9 @@ def _value(column: Column) -> CoreSchema:
     limits = column.constraints
     value: CoreSchema
     if column.type == "integer":
-        value = core_schema.int_schema(ge=int(column.minimum), le=int(column.maximum), strict=True)
+        value = core_schema.int_schema(
+            ge=ceil(column.minimum), le=floor(column.maximum), strict=True
+        )
     elif column.type == "number":
         value = core_schema.float_schema(
             ge=column.minimum, le=column.maximum, allow_inf_nan=False, strict=True
