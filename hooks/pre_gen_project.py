@@ -116,6 +116,8 @@ if "_repo_dir" not in ANSWERS and "_commit" not in ANSWERS:  # nor does cruft ru
     )
 for name in ("project_name", "description", "owner"):
     check_text(name)
+if "/" in ANSWERS["owner"]:
+    refuse("owner", "holds a slash", "the name of the organisation or user alone")
 check_name("project_slug")
 check_package()
 check_name("package_name")

@@ -78,6 +78,7 @@ REFUSED = [
     ("description", "one\r\ntwo", "line break"),
     ("description", "{{ cookiecutter.project_name }}", "template code"),
     ("owner", "", "is empty"),
+    ("owner", "example/org", "holds a slash"),
     ("owner", "example\x00org", "control character"),
     ("owner", "example \U0001d54f", "above U+FFFF"),
     ("owner", "example \udcc3", "LC_ALL=C.UTF-8"),

@@ -101,13 +101,14 @@ def test_a_private_value_is_not_shown(
     assert "planted" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("value", ["1.5", "9007199254740993000"])
 def test_a_broken_integer_is_named(
-    layout: Layout, path: Path, frame: pd.DataFrame, contract: Contract
+    value: str, layout: Layout, path: Path, frame: pd.DataFrame, contract: Contract
 ) -> None:
     name = next(column.name for column in contract.numbers if column.type == "integer")
-    frame.loc[4, name] = "1.5"
+    frame.loc[4, name] = value
     edit(path, frame)
-    with pytest.raises(DataError, match=f"row 5, column {name}: '1.5' is no integer"):
+    with pytest.raises(DataError, match=f"row 5, column {name}: '{value}' is no integer"):
         source.run(layout)
 
 

@@ -1,8 +1,11 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from {{ cookiecutter.package_name }}.cli import COMMANDS, main
+from {{ cookiecutter.package_name }}.files import read_json, write_json
 from {{ cookiecutter.package_name }}.layout import Layout
 
 
@@ -34,3 +37,17 @@ def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert all(command in error for command in COMMANDS)
+
+
+def test_text_of_any_language_is_printed_in_any_locale(layout: Layout, package: str) -> None:
+    metrics = read_json(layout.metrics)
+    metrics["single_feature"]["caf\u00e9"] = 0.97
+    write_json(layout.metrics, metrics)
+    done = subprocess.run(
+        [sys.executable, "-m", package, "gate"],
+        cwd=layout.root,
+        env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        check=True,
+    )
+    assert "caf\u00e9 alone" in done.stdout.decode("utf-8")

@@ -21,7 +21,7 @@ def test_the_environment_is_read() -> None:
     assert Settings.from_environment({}) == Settings()
 
 
-@pytest.mark.parametrize("value", ["", "-1", "8e3", "http", "\u0663", "9" * 5000, "65536"])
+@pytest.mark.parametrize("value", ["", "-1", "8e3", "http", "\u0663", "9" * 5000, "65536", "0"])
 def test_a_port_that_is_no_number_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="PORT is .* set it to a whole number"):
         Settings.from_environment({"PORT": value})

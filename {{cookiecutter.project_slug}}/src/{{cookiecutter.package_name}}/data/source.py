@@ -7,6 +7,9 @@ from ..errors import DataError
 from ..layout import Layout
 from .table import write_table
 
+MAX_INTEGER = 2**53
+"""The integers up to it are the ones that float64 tells apart; larger codes are text."""
+
 
 def run(layout: Layout = Layout()) -> None:
     """Write the source as Parquet, in the contract's columns and types.
@@ -65,13 +68,13 @@ def _numbers(source: str, column: Column, values: "pd.Series[str]") -> "pd.Serie
     numbers = pd.to_numeric(values, errors="coerce")
     wrong = numbers.isna() & values.notna()
     if column.type == "integer":
-        wrong |= numbers.notna() & (numbers % 1 != 0)
+        wrong |= numbers.notna() & ((numbers % 1 != 0) | (numbers.abs() > MAX_INTEGER))
     if wrong.any():
         place = int(wrong.to_numpy().argmax())
         found = "a value" if column.pii else repr(values.iloc[place])
+        kind = "integer up to 2**53" if column.type == "integer" else "number"
         raise DataError(
-            f"{source} row {place + 1}, column {column.name}: {found} is no"
-            f" {column.type}; correct it, or add it to missingValues in contract.yaml"
-            f" ({int(wrong.sum())} such values)"
+            f"{source} row {place + 1}, column {column.name}: {found} is no {kind}; correct it, or"
+            f" add it to missingValues in contract.yaml ({int(wrong.sum())} such values)"
         )
     return numbers.astype("float64")

@@ -30,7 +30,7 @@ class Settings:
         """Read the settings.
 
         Raises:
-            SettingsError: a number is none, is below 0 or too large.
+            SettingsError: a number is none, is below 1 or too large.
         """
         return cls(
             host=environment.get("HOST", cls.host),
@@ -45,9 +45,9 @@ class Settings:
 def _count(environment: Mapping[str, str], name: str, default: int, most: int = MAX_COUNT) -> int:
     text = environment.get(name, str(default))
     digits = text.isascii() and text.isdigit() and len(text) <= len(str(most))
-    if not digits or int(text) > most:
+    if not digits or not 1 <= int(text) <= most:
         raise SettingsError(
-            f"environment variable {name} is {text[:80]!r}; set it to a whole number, {most} at"
-            " most"
+            f"environment variable {name} is {text[:80]!r}; set it to a whole number from 1 to"
+            f" {most}"
         )
     return int(text)
