@@ -23,7 +23,8 @@ def create_app(predictor: Predictor, log: PredictionLog, settings: Settings) -> 
     app = DocumentedApp(predictor.contract)
     app.include_router(information_routes(predictor))
     service = PredictionService(predictor, log, settings.max_rows)
-    app.router.routes.append(predictions_route(service, settings.max_body_bytes))
+    # First, since routes are tried in turn and most requests want this one.
+    app.router.routes.insert(0, predictions_route(service, settings.max_body_bytes))
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _fault)
