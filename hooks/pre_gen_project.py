@@ -7,6 +7,9 @@ import sys
 import unicodedata
 
 ANSWERS = json.loads({{cookiecutter | jsonify | jsonify}})
+# Cookiecutter makes the folder before it runs this. So that a bad slug never becomes one,
+# `__slug_as_given` in cookiecutter.json puts another in its place and keeps what was typed.
+ANSWERS["project_slug"] = ANSWERS.get("__slug_as_given", ANSWERS.get("project_slug"))
 # What was given before cookiecutter rendered it; cruft does not tell.
 GIVEN = json.loads({{_cookiecutter | default({}) | jsonify | jsonify}})
 

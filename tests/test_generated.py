@@ -146,7 +146,7 @@ SUITES: dict[str, tuple[dict[str, str], int | None, tuple[str, ...]]] = {
     "hostile-newest": (
         {**HOSTILE, **SHORTEST, "licence": "LicenseRef-Proprietary"},
         -1,
-        ("test", "train", "check"),
+        ("test", "train"),  # what `check` says does not depend on the answers here
     ),
 }
 

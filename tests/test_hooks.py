@@ -51,6 +51,16 @@ REFUSED = [
     ("package_name", "credit\n", "is not made of"),
     ("package_name", "ab", "has 2 letters: type 3 to 30, such as 'credit_risk'"),
     ("package_name", "a" * 31, "has 31 letters: type 3 to 30"),
+    ("project_slug", "", "is not made of"),
+    ("project_slug", ".", "is not made of"),
+    ("project_slug", "..", "is not made of"),
+    ("project_slug", "a/b/c", "is not made of"),
+    ("project_slug", "../../credit", "is not made of"),
+    ("project_slug", "/credit/risk", "is not made of"),
+    ("project_slug", "credit\\risk", "is not made of"),
+    ("project_slug", "credit\x00", "is not made of"),
+    ("project_slug", "a" * 41, "has 41 letters: type 1 to 40, such as 'credit-risk'"),
+    ("project_slug", "a" * 400, "has 400 letters"),
     ("project_slug", "Credit", "single hyphens: type one such as 'credit-risk'"),
     ("project_slug", "credit_risk", "is not made of"),
     ("project_slug", "credit risk", "is not made of"),
@@ -82,19 +92,6 @@ REFUSED = [
     ("owner", "example\x00org", "control character"),
     ("owner", "example \U0001d54f", "above U+FFFF"),
     ("owner", "example \udcc3", "LC_ALL=C.UTF-8"),
-]
-
-# Answers that cookiecutter itself would turn into a wrong folder, or into an error of its own.
-REFUSED_EARLIER = [
-    ("project_slug", ""),
-    ("project_slug", "."),
-    ("project_slug", ".."),
-    ("project_slug", "a/b/c"),
-    ("project_slug", "../../credit"),
-    ("project_slug", "/credit/risk"),
-    ("project_slug", "credit\\risk"),
-    ("project_slug", "a" * 41),
-    ("project_slug", "a" * 400),
 ]
 
 # Odd, and right.
@@ -141,29 +138,29 @@ def test_bad_answer_is_refused_in_one_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     answers = {"project_slug": "credit-risk", "package_name": "credit_risk", question: answer}
+    output = tmp_path / "one" / "two" / "three"
+    output.mkdir(parents=True)
     with pytest.raises(FailedHookException):
-        bake(template, tmp_path, answers)
+        bake(template, output, answers)
     line, *rest = capfd.readouterr().err.splitlines()
     assert line.startswith(question + " ")
     assert reason in line
     assert ": type " in line
     assert line.isascii()
     assert not rest
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("question", "answer"), REFUSED_EARLIER)
-def test_answer_that_is_no_folder_is_refused_before_one_is_made(
-    question: str, answer: str, template: Path, tmp_path: Path
-) -> None:
-    output = tmp_path / "one" / "two" / "three"
-    output.mkdir(parents=True)
-    result = cookiecutter(output, template, "--no-input", f"{question}={answer}")
-    assert result.returncode == 1
-    line = result.stderr.splitlines()[-1]
-    value = json.dumps(answer).replace("\\", "\\\\")
-    assert f"{question} {value} cannot be a folder: type 1 to 40 lower-case letters" in line
     assert len([*tmp_path.rglob("*")]) == 3
+
+
+@pytest.mark.parametrize(("name", "reason"), [("", "is empty"), ("\U0001f680", "above U+FFFF")])
+def test_name_is_at_fault_where_no_slug_can_be_made_of_it(
+    name: str, reason: str, template: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(FailedHookException):
+        bake(template, tmp_path, {"project_name": name})
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("project_name ")
+    assert reason in line
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("value", ["{{ x }}", "{{", "{% x", "a {{ x"])

@@ -188,23 +188,20 @@ def test_update_writes_in_the_project_alone(
 
 
 @pytest.mark.parametrize(
-    "setting",
+    "settings",
     [
-        "diff.mnemonicPrefix=true",
-        "diff.noprefix=true",
-        "color.ui=always",
-        "core.autocrlf=input",
-        "status.showUntrackedFiles=no",
-        "diff.renames=copies",
+        ("diff.mnemonicPrefix=true", "color.ui=always", "status.showUntrackedFiles=no"),
+        ("diff.noprefix=true", "diff.renames=copies", "core.autocrlf=input"),
     ],
+    ids=["mnemonicPrefix", "noprefix"],
 )
 def test_settings_of_git_do_not_matter(
-    setting: str, releases: Template, team: Callable[..., Project], tmp_path: Path
+    settings: tuple[str, ...], releases: Template, team: Callable[..., Project], tmp_path: Path
 ) -> None:
     project = team()
     newer(releases)
-    name, _, value = setting.partition("=")
-    run_in(tmp_path, "git", "config", "--file", tmp_path / "settings", name, value)
+    for name, _, value in (setting.partition("=") for setting in settings):
+        run_in(tmp_path, "git", "config", "--file", tmp_path / "settings", name, value)
     code, printed = update(project, GIT_CONFIG_GLOBAL=str(tmp_path / "settings"))
     assert code == 0, printed
     commit_all(project.path, "Update the template")
