@@ -14,7 +14,7 @@ demo: $(filter .uv/%,$(UV)) ## make a project from the default answers, train it
 	@$(RUN) python demo.py
 
 test: $(filter .uv/%,$(UV)) ## run the tests; REQUIRE_ALL=1 adds the slow ones and lets none be skipped
-	@$(RUN) pytest -n $(JOBS) --maxprocesses 8 --dist loadgroup $(if $(REQUIRE_ALL),,-m "not slow")
+	@$(RUN) pytest -n $(JOBS) --maxprocesses 8 $(if $(REQUIRE_ALL),,-m "not slow")
 
 lint: $(filter .uv/%,$(UV)) ## check format, style and types
 	@$(RUN) ruff format --check .

@@ -88,7 +88,6 @@ def example(port: int) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("image")
 def test_the_image_answers_as_nobody_in_particular(image: str, container: tuple[str, Path]) -> None:
     with serving(image, container[0]) as (port, pid, _):
         request = urllib.request.Request(
@@ -106,7 +105,6 @@ def test_the_image_answers_as_nobody_in_particular(image: str, container: tuple[
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("image")
 def test_a_stop_lets_a_request_end(image: str, container: tuple[str, Path]) -> None:
     with serving(image, container[0]) as (port, pid, process):
         body = example(port)
@@ -130,7 +128,6 @@ def test_a_stop_lets_a_request_end(image: str, container: tuple[str, Path]) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("image")
 def test_the_image_holds_what_serving_needs_alone(container: tuple[str, Path]) -> None:
     root = container[1]
     (packages,) = root.glob("app/.venv/lib/python3*/site-packages")
@@ -163,7 +160,6 @@ def test_the_image_holds_what_serving_needs_alone(container: tuple[str, Path]) -
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("image")
 def test_the_image_holds_no_secret(image: str, container: tuple[str, Path]) -> None:
     root = container[1]
     found = subprocess.run(

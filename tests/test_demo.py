@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, Project, outside, run_in
 from machine import free_port, started
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 
 
 def demo(folder: Path) -> str:

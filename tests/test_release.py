@@ -21,7 +21,7 @@ from act import Run, act, check_out
 from conftest import Project, commit_all
 from machine import answers, buildah, dvc_cache, free_port, registry, tool, train
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("image")]
+pytestmark = pytest.mark.slow
 ENVIRONMENTS = ("staging", "production")
 ROLES = {
     f"AWS_{name.upper()}_ROLE_ARN": f"arn:aws:iam::123456789012:role/credit-risk-github-{name}"

@@ -276,7 +276,6 @@ def run_ci(project: Project, shared: Path, lab: Path, **kwargs: Any) -> Run:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ci")
 def test_ci_is_green_on_what_was_generated(fresh: Fresh, shared: Path, tmp_path: Path) -> None:
     train(shared, fresh())  # once for all tests; the run finds its stages in DVC's cache
     project = check_out(fresh())
@@ -295,7 +294,6 @@ def test_ci_is_green_on_what_was_generated(fresh: Fresh, shared: Path, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ci")
 def test_ci_is_red_where_something_is_broken(fresh: Fresh, shared: Path, tmp_path: Path) -> None:
     """A lint error, a broken test and a model below the gate, each in the job it belongs to."""
     project = fresh()
@@ -321,7 +319,6 @@ def test_ci_is_red_where_something_is_broken(fresh: Fresh, shared: Path, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ci")
 @pytest.mark.parametrize("broken", ["check", "test", "train", "image", None])
 def test_the_required_check_fails_with_each_job(
     fresh: Fresh, tmp_path: Path, broken: str | None
