@@ -382,12 +382,13 @@ def test_cruft_file_holds_the_full_url(repository: Path, tmp_path: Path) -> None
 
 
 def test_cruft_file_from_relative_paths(repository: Path, tmp_path: Path) -> None:
-    for folder, path in (
-        (tmp_path, "template.git"),
-        (repository, "."),
-        (repository / "hooks", ".."),
+    for folder, path, env in (
+        (tmp_path, "template.git", {}),
+        (repository, ".", {}),
+        (repository / "hooks", "..", {}),
+        (repository / "hooks", "..", {"PWD": "/"}),  # as where no shell set it
     ):
-        result = cookiecutter(folder, path, "--no-input", "--overwrite-if-exists")
+        result = cookiecutter(folder, path, "--no-input", env=env)
         assert result.returncode == 0, result.stderr
         noted = json.loads((folder / "credit-risk" / ".cruft.json").read_bytes())
         assert noted["template"] == str(repository)
