@@ -1,6 +1,6 @@
 """Measures a project's service beside a plain FastAPI endpoint, under wrk, in turns.
 
-Takes the folder of a trained project, or makes one from the default answers. BENCH_SECONDS says
+Takes the folder of a project, or makes one from the default answers. BENCH_SECONDS says
 how long each of the runs takes. Fails when an answer is an error, when the prediction log has not
 one line for each row answered, or when the service is too slow at one row and 32 callers.
 """
@@ -63,14 +63,20 @@ def environment() -> dict[str, str]:
     return {**own, "OMP_NUM_THREADS": "1"}
 
 
-def make_project(folder: Path) -> Path:
-    """A trained project from the default answers."""
-    made = cookiecutter(
-        str(HERE.parent), no_input=True, default_config=True, output_dir=str(folder)
+def trained(folder: Path) -> Path:
+    """The project that the caller names, or a new one in the folder, trained."""
+    project = (
+        sys.argv[1]
+        if sys.argv[1:]
+        else cookiecutter(
+            str(HERE.parent), no_input=True, default_config=True, output_dir=str(folder)
+        )
     )
     for target in ("setup", "train"):
-        subprocess.run(["make", target], cwd=made, env=environment(), check=True, stdout=sys.stderr)
-    return Path(made)
+        made = subprocess.run(["make", target], cwd=project, env=environment(), stdout=sys.stderr)
+        if made.returncode:
+            sys.exit(f"bench: make {target} failed in {project}; the reason stands above")
+    return Path(project).resolve()
 
 
 @contextlib.contextmanager
@@ -194,7 +200,7 @@ def main() -> None:
         sys.exit("bench: wrk is not installed; apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        project = Path(sys.argv[1]).resolve() if sys.argv[1:] else make_project(folder)
+        project = trained(folder)
         contract = yaml.safe_load((project / "contract.yaml").read_text(encoding="utf-8"))
         rows = sample(project, contract)[:1000]
         lists = [rows[start : start + 100] for start in range(0, len(rows) - 99, 100)]
