@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..errors import BodyTooLargeError, MediaTypeError, RequestError
+from .coalescing import Coalescer
 from .predictor import Predictor
 from .problem import refuse
 from .service import PredictionService
@@ -38,15 +39,19 @@ class Health(BaseModel):
 
 def predictions_route(service: PredictionService, max_body_bytes: int) -> Route:
     """POST /v1/predictions as a plain Starlette route, which costs less than a FastAPI one."""
+    together = Coalescer(service.predict)
+
+    def alone(body: bytes) -> bytes:
+        return service.predict([service.parse(body)])[0]
 
     async def predictions(request: Request) -> Response:
         try:
             _expect_json(request)
             body = await _read(request, max_body_bytes)
             if len(body) > THREAD_BYTES:
-                answer = await run_in_threadpool(service.answer, body)
+                answer = await run_in_threadpool(alone, body)
             else:
-                answer = service.answer(body)
+                answer = await together.answer(service.parse(body))
         except RequestError as refusal:
             return refuse(refusal)
         return Response(answer, media_type="application/json")

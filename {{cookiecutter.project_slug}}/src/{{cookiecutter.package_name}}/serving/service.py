@@ -1,7 +1,9 @@
 """What the service does, apart from HTTP: a body to a logged answer."""
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from ..errors import NoFiniteAnswerError
 from ..features import Encoder
 from .prediction_log import PredictionLog
 from .predictor import Answers, Predictor
-from .request import RequestParser
+from .request import Parsed, RequestParser
 
 
 class PredictionService:
@@ -24,13 +26,24 @@ class PredictionService:
         self._encoder = Encoder(predictor.contract)
         self._private = [column.name for column in predictor.contract.features if column.pii]
 
-    def answer(self, body: bytes) -> bytes:
-        """Predict for one row or a list, as JSON of the same shape.
+    def parse(self, body: bytes) -> Parsed:
+        """Validate a body.
 
         Raises:
-            RequestError: the body is refused, or its predictions cannot be logged.
+            RequestError: the body is refused.
         """
-        rows, is_list = self._parser.parse(body)
+        return self._parser.parse(body)
+
+    def predict(self, bodies: Sequence[Parsed]) -> list[bytes]:
+        """Predict for bodies together, and log before answering, each in the shape of its body.
+
+        Raises:
+            NoFiniteAnswerError: the model has no finite answer for a row.
+            PredictionLogError: the predictions cannot be logged.
+        """
+        rows = [row for body in bodies for row in body.rows]
+        if not rows:
+            return []
         predictions = self._predictions(self._predictor.answers(self._encoder.rows(rows)))
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._log.append(
@@ -39,7 +52,11 @@ class PredictionService:
                 for row, prediction in zip(rows, predictions, strict=True)
             ]
         )
-        return to_json(predictions if is_list else predictions[0])
+        rest = iter(predictions)
+        return [
+            to_json(list(islice(rest, len(body.rows))) if body.is_list else next(rest))
+            for body in bodies
+        ]
 
     def _predictions(self, answers: Answers) -> list[dict[str, Any]]:
         if not np.isfinite(answers).all():

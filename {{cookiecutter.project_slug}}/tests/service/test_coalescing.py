@@ -1,0 +1,105 @@
+"""Requests that share a model call get their own answers, and share no fault of one of them."""
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+
+from {{ cookiecutter.package_name }}.contract import Contract
+from {{ cookiecutter.package_name }}.errors import NoFiniteAnswerError
+from {{ cookiecutter.package_name }}.features import Encoder
+from {{ cookiecutter.package_name }}.layout import Layout
+from {{ cookiecutter.package_name }}.serving.coalescing import Coalescer
+from {{ cookiecutter.package_name }}.serving.predictor import Predictor
+from {{ cookiecutter.package_name }}.serving.request import Parsed
+
+JSON = {"content-type": "application/json"}
+
+
+def as_sent(value: Any) -> Any:
+    """Whole numbers as integers, since a table holds them as floats."""
+    return int(value) if isinstance(value, float) and value == int(value) else value
+
+
+def body(number: int) -> Parsed:
+    return Parsed([{"number": number}], is_list=False)
+
+
+def numbers(bodies: Any) -> list[int]:
+    return [parsed.rows[0]["number"] for parsed in bodies]
+
+
+async def ask(coalescer: Coalescer, count: int) -> list[Any]:
+    waiting = (coalescer.answer(body(number)) for number in range(count))
+    return await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def test_what_arrives_together_is_one_call() -> None:
+    calls: list[list[int]] = []
+
+    def predict(bodies: Any) -> list[bytes]:
+        calls.append(numbers(bodies))
+        return [str(number).encode() for number in numbers(bodies)]
+
+    answers = asyncio.run(ask(Coalescer(predict), 300))
+    assert answers == [str(number).encode() for number in range(300)]
+    assert [len(call) for call in calls] == [128, 128, 44]
+
+
+def test_a_failed_call_fails_those_that_shared_it_and_no_other() -> None:
+    def predict(bodies: Any) -> list[bytes]:
+        if 0 in numbers(bodies):
+            raise RuntimeError("broken")
+        return [b"fine"] * len(bodies)
+
+    answers = asyncio.run(ask(Coalescer(predict), 200))
+    assert [isinstance(answer, RuntimeError) for answer in answers] == [True] * 128 + [False] * 72
+
+
+def test_a_row_without_a_finite_answer_is_refused_alone() -> None:
+    def predict(bodies: Any) -> list[bytes]:
+        if 7 in numbers(bodies):
+            raise NoFiniteAnswerError("not finite")
+        return [b"fine"] * len(bodies)
+
+    answers = asyncio.run(ask(Coalescer(predict), 20))
+    refused = [place for place, answer in enumerate(answers) if answer != b"fine"]
+    assert refused == [7]
+    assert isinstance(answers[7], NoFiniteAnswerError)
+
+
+def test_one_that_left_keeps_no_other_waiting() -> None:
+    async def leave() -> bytes:
+        coalescer = Coalescer(lambda bodies: [b"fine"] * len(bodies))
+        gone = asyncio.create_task(coalescer.answer(body(0)))
+        stays = asyncio.create_task(coalescer.answer(body(1)))
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await stays
+
+    assert asyncio.run(leave()) == b"fine"
+
+
+def test_many_callers_get_their_own_answers(
+    client: TestClient, layout: Layout, predictor: Predictor, contract: Contract
+) -> None:
+    frame = pd.read_parquet(layout.valid).head(500)
+    records = frame[[column.name for column in contract.features]].to_dict("records")
+    rows: list[dict[str, Any]] = [
+        {str(name): None if pd.isna(value) else as_sent(value) for name, value in record.items()}
+        for record in records
+    ]
+    answers = predictor.answers(Encoder(contract).rows(rows))
+    expected = answers.max(axis=1) if contract.labels else answers
+
+    def given(row: dict[Any, Any]) -> float:
+        response = client.post("/v1/predictions", content=json.dumps(row), headers=JSON)
+        answer = response.json()
+        return float(answer["probability"] if contract.labels else answer["value"])
+
+    with ThreadPoolExecutor(32) as callers:
+        assert list(callers.map(given, rows)) == pytest.approx(expected.tolist(), rel=1e-6)
