@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -70,7 +71,7 @@ def run_in(
     *args: object,
     env: Mapping[str, str] | None = None,
     check: bool = True,
-    **kwargs: object,
+    **kwargs: Any,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command; `env` comes on top; its output is in the message when it fails."""
     command = [str(arg) for arg in args]
@@ -82,7 +83,7 @@ def run_in(
         encoding="utf-8",
         errors="replace",
         stdin=subprocess.DEVNULL if "input" not in kwargs else None,
-        **kwargs,  # type: ignore[call-overload]
+        **kwargs,
     )
     if check and result.returncode:
         pytest.fail(
@@ -105,7 +106,7 @@ class Project:
         *args: object,
         env: Mapping[str, str] | None = None,
         check: bool = True,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> subprocess.CompletedProcess[str]:
         return run_in(self.path, *args, env=env, check=check, **kwargs)
 

@@ -5,6 +5,7 @@ import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from answers import HOSTILE
@@ -61,7 +62,7 @@ def team(releases: Template, tmp_path: Path) -> Callable[..., Project]:
     return made
 
 
-def cruft_file(project: Project) -> dict[str, object]:
+def cruft_file(project: Project) -> dict[str, Any]:
     return json.loads(project.read(".cruft.json"))
 
 
@@ -114,7 +115,7 @@ def test_update_brings_the_newer_and_keeps_the_edits(
         "docs/news.md",
     ]
     for key, value in answers.items():
-        assert cruft_file(project)["context"]["cookiecutter"][key] == value  # type: ignore[index]
+        assert cruft_file(project)["context"]["cookiecutter"][key] == value
 
     commit_all(project.path, "Update the template")
     releases.replace("docs/news.md", "News", "More news")

@@ -104,6 +104,21 @@ def test_actions_are_pinned_by_commit(project: Project, template: Path) -> None:
     assert {action: pins for action, pins in pinned.items() if len(pins) > 1} == {}
 
 
+# The newest uv whose checksum a release of setup-uv holds, from its release notes: what
+# `version: latest-known` installs there.
+LATEST_KNOWN_UV = {"v10.0.1": "0.12.4"}
+
+
+def test_the_uv_that_the_workflows_bring_is_new_enough(fresh: Fresh, template: Path) -> None:
+    project = fresh()
+    workflows = project.read(".github/workflows/ci.yml")
+    (tag,) = set(re.findall(r"astral-sh/setup-uv@\w+ # (\S+)", workflows))
+    assert "version: latest-known" in workflows
+    uv = ("uv", "tool", "run", "--quiet", f"uv@{LATEST_KNOWN_UV[tag]}")
+    project.run(*uv, "sync", "--locked", "--quiet")
+    run_in(template, *uv, "lock", "--check", "--quiet")
+
+
 def test_stand_ins_know_the_inputs_that_are_used(project: Project) -> None:
     used = uses(project.path / ".github")
     for name, given in used.items():

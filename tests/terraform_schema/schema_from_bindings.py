@@ -161,6 +161,14 @@ def wanted_types(provider: str, wanted: list[str]) -> set[str]:
     return {name for name in names if name.removeprefix("data.").startswith(f"{provider}_")}
 
 
+def content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The bytes of a file in an archive."""
+    file = tar.extractfile(member)
+    if file is None:
+        raise SystemExit(f"{member.name} is no file in the bindings: take another version of them")
+    return file.read()
+
+
 def read_bindings(wheel: Path, provider: str, names: set[str]) -> dict[str, Any]:
     """Read the wanted types and the provider's configuration from a bindings wheel."""
     prefix = re.compile(
@@ -177,14 +185,14 @@ def read_bindings(wheel: Path, provider: str, names: set[str]) -> dict[str, Any]
             for member in tar:
                 parts = member.name.split("/")
                 if parts[1:] == ["package.json"]:
-                    package = json.load(tar.extractfile(member))  # type: ignore[arg-type]
+                    package = json.loads(content(tar, member))
                 elif (
                     parts[1] == "lib"
                     and len(parts) > 3
                     and parts[2] in folders
                     and member.name.endswith(".js")
                 ):
-                    script = tar.extractfile(member).read().decode()  # type: ignore[union-attr]
+                    script = content(tar, member).decode("utf-8")
                     source_map = json.loads(base64.b64decode(script.rpartition("base64,")[2]))
                     sources[parts[2]] = "\n".join(
                         [sources.get(parts[2], ""), *source_map["sourcesContent"]]

@@ -35,7 +35,8 @@ def numbers(bodies: Any) -> list[int]:
 
 async def ask(coalescer: Coalescer, count: int) -> list[Any]:
     waiting = (coalescer.answer(body(number)) for number in range(count))
-    return await asyncio.gather(*waiting, return_exceptions=True)
+    async with asyncio.timeout(10):
+        return await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def test_what_arrives_together_is_one_call() -> None:
@@ -79,7 +80,8 @@ def test_one_that_left_keeps_no_other_waiting() -> None:
         stays = asyncio.create_task(coalescer.answer(body(1)))
         await asyncio.sleep(0)
         gone.cancel()
-        return await stays
+        async with asyncio.timeout(10):
+            return await stays
 
     assert asyncio.run(leave()) == b"fine"
 

@@ -7,7 +7,7 @@ from ..errors import NoFiniteAnswerError
 from .request import Parsed
 
 MAX_ROWS_TOGETHER = 128
-"""Rows of one model call; the rest follow in the next, so that the loop is never held for long."""
+"""With so many rows a model call takes no further body, so that none holds the loop for long."""
 
 
 class Coalescer:
@@ -28,7 +28,7 @@ class Coalescer:
 
     def _flush(self) -> None:
         count = rows = 0
-        while count < len(self._waiting) and (not rows or rows < MAX_ROWS_TOGETHER):
+        while count < len(self._waiting) and rows < MAX_ROWS_TOGETHER:
             rows += len(self._waiting[count][0].rows)
             count += 1
         together, self._waiting = self._waiting[:count], self._waiting[count:]

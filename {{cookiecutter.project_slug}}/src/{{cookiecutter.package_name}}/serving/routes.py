@@ -1,7 +1,7 @@
 """The routes under /v1 and /health."""
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,8 +19,6 @@ THREAD_BYTES = 16_384
 
 class Model(BaseModel):
     """The model that answers."""
-
-    model_config = ConfigDict(protected_namespaces=())
 
     name: str
     version: str
@@ -95,7 +93,7 @@ async def _read(request: Request, limit: int) -> bytes:
         f"the body is larger than {limit} bytes; send its rows in several requests"
     )
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > limit:
+    if declared.isdecimal() and int(declared) > limit:
         raise refusal
     parts = []
     size = 0
