@@ -46,7 +46,7 @@ def params(root: Path) -> Params:
 def pipeline(root: Path, contract: Contract, tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """A folder in which every stage has run. Nothing may write here."""
     folder = tmp_path_factory.mktemp("pipeline")
-    for name in ("contract.yaml", "params.yaml", contract.source):
+    for name in ("contract.yaml", "params.yaml", contract.source.path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / name, folder / name)
     for stage in STAGES:

@@ -1,15 +1,18 @@
 """The contract: which columns there are, what they may hold, and what each is for.
 
-The vocabulary is that of Table Schema (https://specs.frictionlessdata.io/table-schema/), with a
-`role` and a `pii` mark for each field.
+The vocabulary is that of Table Schema (https://specs.frictionlessdata.io/table-schema/) and CSV
+Dialect, with a `role` and a `pii` mark for each field.
 """
 
+import codecs
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
+from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from .errors import ContractError
 from .yaml_file import FROM_HERE, Strict, load_yaml
@@ -21,40 +24,75 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class Constraints(Strict):
-    """What the values of one column may be; bounds are inclusive."""
+    """What the values of one column may be; bounds are inclusive, a pattern matches the whole."""
 
     required: bool = False
+    unique: bool = False
     minimum: float | None = None
     maximum: float | None = None
     enum: list[str] | None = None
+    pattern: str | None = None
+
+
+class Source(Strict):
+    """The table: the file or folder that the pipeline reads, and where `make fetch` takes it from.
+
+    A folder holds files of the same columns. encoding, delimiter and decimalChar are those of CSV.
+    """
+
+    path: Name
+    from_: Name | None = Field(default=None, alias="from")
+    query: Name | None = None
+    encoding: Name = "utf-8"
+    delimiter: Annotated[str, Field(pattern=r"^[^\"\r\n]$")] = ","
+    decimal_char: Literal[".", ","] = Field(default=".", alias="decimalChar")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.delimiter == self.decimal_char:
+            raise ValueError(f"delimiter and decimalChar are both {self.delimiter!r}; correct one")
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise ValueError(
+                f"encoding {self.encoding!r} is none that Python knows; try utf-8, or cp1252"
+            ) from None
+        return self
 
 
 class Column(Strict):
     """One field of the table."""
 
     name: Name
-    type: Literal["integer", "number", "string"]
+    type: Literal["integer", "number", "boolean", "string", "date", "datetime"]
     role: Role
     title: str = ""
     constraints: Constraints = Constraints()
-    example: int | float | str | None = None
+    true_values: list[str] = Field(default=["true"], alias="trueValues")
+    false_values: list[str] = Field(default=["false"], alias="falseValues")
+    example: bool | int | float | str | None = None
     pii: bool = False
 
     @property
     def is_number(self) -> bool:
-        """Whether the column is encoded as a number."""
-        return self.type != "string"
+        """Whether the column is encoded as a number; true is 1 and false is 0."""
+        return self.type in {"integer", "number", "boolean"}
+
+    @property
+    def is_time(self) -> bool:
+        """Whether the column holds points in time; without a zone they are read as UTC."""
+        return self.type in {"date", "datetime"}
 
     @property
     def minimum(self) -> float:
         """The least value allowed; the least float32 where the contract names none."""
-        low = self.constraints.minimum
+        low = 0.0 if self.type == "boolean" else self.constraints.minimum
         return -FLOAT32_MAX if low is None else low
 
     @property
     def maximum(self) -> float:
         """The greatest value allowed; the greatest float32 where the contract names none."""
-        high = self.constraints.maximum
+        high = 1.0 if self.type == "boolean" else self.constraints.maximum
         return FLOAT32_MAX if high is None else high
 
     @property
@@ -64,22 +102,47 @@ class Column(Strict):
         schema: dict[str, Any] = {"type": kind}
         if self.title:
             schema["description"] = self.title
-        if self.is_number:
+        if self.type == "boolean":
+            pass
+        elif self.is_number:
             schema |= {"minimum": self.minimum, "maximum": self.maximum}
         elif self.constraints.enum is not None:
             nothing = [] if self.constraints.required else [None]
             schema["enum"] = [*self.constraints.enum, *nothing]
+        elif self.constraints.pattern is not None:
+            schema["pattern"] = self.whole_pattern
         else:
             schema["minLength"] = 1
         return schema
 
+    @property
+    def whole_pattern(self) -> str:
+        """The pattern, tied to both ends."""
+        return f"^(?:{self.constraints.pattern})$"
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         limits = self.constraints
-        if self.is_number and limits.enum is not None:
-            raise ValueError(f"{self.name}: enum goes with type string alone; remove it")
-        if not self.is_number and (limits.minimum is not None or limits.maximum is not None):
+        if self.type != "string" and (limits.enum is not None or limits.pattern is not None):
+            raise ValueError(f"{self.name}: enum and pattern go with type string; remove them")
+        if self.type not in {"integer", "number"} and (
+            limits.minimum is not None or limits.maximum is not None
+        ):
             raise ValueError(f"{self.name}: minimum and maximum go with numbers; remove them")
+        if self.is_time and self.role in {"feature", "target"}:
+            raise ValueError(
+                f"{self.name}: a {self.type} cannot be a {self.role}; give it role time or"
+                " excluded, or a type that the model can use"
+            )
+        if shared := set(self.true_values) & set(self.false_values):
+            raise ValueError(f"{self.name}: {sorted(shared)} in trueValues and falseValues")
+        if limits.pattern is not None:
+            try:  # the service's engine, which takes linear time and knows no look-around
+                SchemaValidator(core_schema.str_schema(pattern=self.whole_pattern))
+            except SchemaError as fault:
+                raise ValueError(
+                    f"{self.name}: pattern {limits.pattern!r} cannot be used: {fault}"
+                ) from None
         if not -FLOAT32_MAX <= self.minimum <= self.maximum <= FLOAT32_MAX:
             raise ValueError(
                 f"{self.name}: minimum {self.minimum} and maximum {self.maximum} are in the wrong"
@@ -94,16 +157,20 @@ class Column(Strict):
             )
         return self
 
-    def _allows(self, value: int | float | str | None) -> bool:
+    def _allows(self, value: bool | int | float | str | None) -> bool:
         """Whether the service would accept the value."""
         limits = self.constraints
         if value is None:
             return not limits.required
+        if isinstance(value, bool):
+            return self.type == "boolean"
         if isinstance(value, str):
-            return self.type == "string" and value != "" and value in (limits.enum or [value])
+            fits = limits.pattern is None or re.fullmatch(limits.pattern, value) is not None
+            known = limits.enum is None or value in limits.enum
+            return self.type == "string" and value != "" and fits and known
         whole = isinstance(value, int)
         return (
-            self.is_number
+            self.type in {"integer", "number"}
             and (whole or self.type == "number")
             and (self.minimum <= value <= self.maximum)
         )
@@ -116,7 +183,7 @@ class Contract(Strict):
     title: str
     description: str
     task: Literal["classification", "regression"]
-    source: Name
+    source: Source
     missing_values: list[str] = Field(default=[""], alias="missingValues")
     fields: list[Column]
 
@@ -140,13 +207,28 @@ class Contract(Strict):
         """The features encoded as text, in the order of the arrays' columns."""
         return tuple(column for column in self.features if not column.is_number)
 
+    @cached_property
+    def time(self) -> Column | None:
+        """The column that says when a row was, if there is one."""
+        return next((column for column in self.fields if column.role == "time"), None)
+
+    @cached_property
+    def ids(self) -> tuple[Column, ...]:
+        """The columns that together name a row, or what it is about."""
+        return tuple(column for column in self.fields if column.role == "id")
+
+    @cached_property
+    def kept(self) -> tuple[Column, ...]:
+        """The columns of a snapshot: all but the excluded ones."""
+        return tuple(column for column in self.fields if column.role != "excluded")
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes, in the order of the probabilities; empty for regression."""
         return tuple(self.target.constraints.enum or ())
 
     @property
-    def example(self) -> dict[str, int | float | str | None]:
+    def example(self) -> dict[str, bool | int | float | str | None]:
         """One row that the service accepts."""
         return {column.name: column.example for column in self.features}
 
@@ -169,6 +251,11 @@ class Contract(Strict):
         targets = [column.name for column in self.fields if column.role == "target"]
         if len(targets) != 1:
             raise ValueError(f"fields: {len(targets)} have role target {targets}; give it to one")
+        times = [column.name for column in self.fields if column.role == "time"]
+        if len(times) > 1:
+            raise ValueError(f"fields: {times} have role time; give it to one")
+        if self.time is not None and not self.time.is_time:
+            raise ValueError(f"fields: {times[0]} needs type date or datetime, as time")
         if not self.target.constraints.required:
             raise ValueError(f"fields: {targets[0]} needs constraints.required: true, as target")
         if not self.features:

@@ -12,7 +12,7 @@ from {{ cookiecutter.package_name }}.layout import Layout
 
 @pytest.fixture
 def path(layout: Layout, contract: Contract) -> Path:
-    return layout.root / contract.source
+    return layout.root / contract.source.path
 
 
 def edit(path: Path, frame: pd.DataFrame) -> None:

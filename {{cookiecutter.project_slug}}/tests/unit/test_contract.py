@@ -43,7 +43,7 @@ FAULTS: dict[str, tuple[Callable[[Content], Any], str]] = {
     ),
     "enum of a number": (
         lambda c: change(c, "number", "constraints", {"enum": ["a"]}),
-        "enum goes with type string alone",
+        "enum and pattern go with type string",
     ),
     "minimum of a text": (
         lambda c: change(c, "text", "constraints", {"minimum": 1}),

@@ -19,7 +19,7 @@ def run(layout: Layout = Layout()) -> None:
             none; the message names file, column, row and value.
     """
     contract = load_contract(layout.contract)
-    source = layout.root / contract.source
+    source = layout.root / contract.source.path
     try:
         frame = pd.read_csv(
             source,

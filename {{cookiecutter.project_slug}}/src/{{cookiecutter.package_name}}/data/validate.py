@@ -29,7 +29,7 @@ def run(layout: Layout = Layout()) -> None:
     empty = [column.name for column in contract.features if frame[column.name].isna().all()]
     if empty:
         raise DataError(
-            f"{contract.source}: {', '.join(empty)} holds no value in any row; give it role"
+            f"{contract.source.path}: {', '.join(empty)} holds no value in any row; give it role"
             f" excluded in {layout.contract}, or add its values"
         )
     reasons: dict[str, int] = {}
@@ -57,7 +57,7 @@ def run(layout: Layout = Layout()) -> None:
     if (left := int((~bad).sum())) < limits.min_rows:
         raise DataError(
             f"{left} valid rows are left, fewer than validate.min_rows {limits.min_rows} in"
-            f" params.yaml; add rows to {contract.source}"
+            f" params.yaml; add rows to {contract.source.path}"
         )
     print(f"validate: {left} rows keep the contract, {int(bad.sum())} rejected ({counts})")
 

@@ -109,7 +109,9 @@ def _row(contract: Contract) -> CoreSchema:
 def _value(column: Column) -> CoreSchema:
     limits = column.constraints
     value: CoreSchema
-    if column.type == "integer":
+    if column.type == "boolean":
+        value = core_schema.bool_schema(strict=True)
+    elif column.type == "integer":
         value = core_schema.int_schema(
             ge=ceil(column.minimum), le=floor(column.maximum), strict=True
         )
@@ -120,7 +122,8 @@ def _value(column: Column) -> CoreSchema:
     elif limits.enum is not None:
         value = core_schema.literal_schema(list(limits.enum))
     else:
-        value = core_schema.str_schema(min_length=1, strict=True)
+        pattern = None if limits.pattern is None else column.whole_pattern
+        value = core_schema.str_schema(min_length=1, pattern=pattern, strict=True)
     return value if limits.required else core_schema.nullable_schema(value, strict=True)
 
 
