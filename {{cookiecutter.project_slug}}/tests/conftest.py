@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from {{ cookiecutter.package_name }}.contract import Contract, load_contract
-from {{ cookiecutter.package_name }}.data import source, split, validate
+from {{ cookiecutter.package_name }}.data import ingest, split, validate
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.params import Params, load_params
 from {{ cookiecutter.package_name }}.serving.app import create_app
@@ -18,7 +18,7 @@ from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_pr
 from {{ cookiecutter.package_name }}.serving.settings import Settings
 from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
 
-STAGES = [source, validate, split, train, evaluate, gate, export]
+STAGES = [ingest, validate, split, train, evaluate, gate, export]
 
 
 @pytest.fixture(scope="session")

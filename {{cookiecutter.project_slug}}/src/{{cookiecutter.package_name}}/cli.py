@@ -10,7 +10,10 @@ from typing import NoReturn
 from .errors import ProjectError
 
 COMMANDS = {
-    "ingest": (".data.source", "take a typed snapshot of the contract's source"),
+    "adopt": (".adopt.adopt", "describe a table that is new here by a contract"),
+    "accept": (".data.validate:accept", "make the validated rows the reference for drift"),
+    "fetch": (".data.fetch", "take the contract's table again from where it came from"),
+    "ingest": (".data.ingest", "take a typed snapshot of the contract's source"),
     "validate": (".data.validate", "keep the rows that keep the contract, say why others go"),
     "split": (".data.split", "hold rows out for judging the model"),
     "train": (".training.train", "fit the model and the baseline"),
@@ -28,11 +31,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(encoding="utf-8")
     parser = argparse.ArgumentParser(prog=__package__, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (_, purpose) in COMMANDS.items():
-        commands.add_parser(name, help=purpose, description=purpose)
-    command = parser.parse_args(arguments).command
+    parsers = {
+        name: commands.add_parser(name, help=purpose, description=purpose, add_help=False)
+        for name, (_, purpose) in COMMANDS.items()
+    }
+    command = parser.parse_known_args(arguments)[0].command
     try:
-        import_module(COMMANDS[command][0], __package__).run()
+        place, _, function = COMMANDS[command][0].partition(":")
+        module = import_module(place, __package__)
+        getattr(module, "arguments", lambda _: None)(parsers[command])
+        given = vars(parser.parse_args(arguments))
+        del given["command"]
+        getattr(module, function or "run")(**given)
     except ProjectError as refusal:
         print(f"{command}: {refusal}", file=sys.stderr)
         sys.exit(1)

@@ -67,6 +67,7 @@ class Column(Strict):
     type: Literal["integer", "number", "boolean", "string", "date", "datetime"]
     role: Role
     title: str = ""
+    format: str | None = None
     constraints: Constraints = Constraints()
     true_values: list[str] = Field(default=["true"], alias="trueValues")
     false_values: list[str] = Field(default=["false"], alias="falseValues")
@@ -134,6 +135,8 @@ class Column(Strict):
                 f"{self.name}: a {self.type} cannot be a {self.role}; give it role time or"
                 " excluded, or a type that the model can use"
             )
+        if self.format is not None and not self.is_time:
+            raise ValueError(f"{self.name}: format goes with date and datetime; remove it")
         if shared := set(self.true_values) & set(self.false_values):
             raise ValueError(f"{self.name}: {sorted(shared)} in trueValues and falseValues")
         if limits.pattern is not None:

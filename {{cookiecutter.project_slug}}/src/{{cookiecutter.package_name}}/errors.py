@@ -20,6 +20,10 @@ class DataError(ProjectError):
     """A dataset does not keep the contract."""
 
 
+class AdoptError(ProjectError):
+    """The contract was edited, so it is not replaced unasked."""
+
+
 class TrainingError(ProjectError):
     """The estimator cannot be built or fitted."""
 

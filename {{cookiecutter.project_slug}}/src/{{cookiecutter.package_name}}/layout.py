@@ -22,6 +22,8 @@ class Layout:
 
     contract = Below("contract.yaml")
     params = Below("params.yaml")
+    external = Below("data/external")
+    reference = Below("data/reference.json")
     raw = Below("data/raw.parquet")
     valid = Below("data/valid.parquet")
     rejected = Below("data/rejected.parquet")

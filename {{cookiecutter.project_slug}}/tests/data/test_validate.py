@@ -1,8 +1,10 @@
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from {{ cookiecutter.package_name }}.contract import Column, Contract
 from {{ cookiecutter.package_name }}.data import validate
@@ -18,18 +20,24 @@ def spoil(layout: Layout, name: str, value: Any, rows: int) -> None:
     frame.to_parquet(layout.raw, index=False)
 
 
+def limit(layout: Layout, rule: str, severity: str, max_share: float) -> None:
+    content = yaml.safe_load(layout.params.read_text(encoding="utf-8"))
+    content["validate"]["rules"][rule] = {"severity": severity, "max_share": max_share}
+    layout.params.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
 def faults(column: Column) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     if column.constraints.required:
-        found.append(("is missing", None))
+        found.append(("missing", None))
     if column.is_number:
-        found.append(("is out of range", np.inf))
+        found.append(("out_of_range", np.inf))
         if column.constraints.minimum is not None:
-            found.append(("is out of range", column.minimum - 1))
+            found.append(("out_of_range", column.minimum - 1))
         if column.constraints.maximum is not None:
-            found.append(("is out of range", column.maximum + 1))
+            found.append(("out_of_range", column.maximum + 1))
     elif column.constraints.enum is not None:
-        found.append(("is none of its categories", "surprise"))
+        found.append(("unknown_category", "surprise"))
     return found
 
 
@@ -37,24 +45,119 @@ def test_each_rule_of_each_column_rejects_the_row_with_its_reason(
     layout: Layout, contract: Contract
 ) -> None:
     before = pd.read_parquet(layout.raw)
-    for column in contract.fields:
-        for reason, value in faults(column):
+    for column in contract.kept:
+        for rule, value in faults(column):
             spoil(layout, column.name, value, 1)
             validate.run(layout)
             rejected = pd.read_parquet(layout.rejected)
-            assert rejected[validate.REASONS].tolist() == [f"{column.name} {reason}"]
+            assert rejected[validate.REASONS].tolist() == [f"{rule}: {column.name}"]
             assert len(pd.read_parquet(layout.valid)) == len(before) - 1
-            assert read_json(layout.validation_report)["reasons"] == {f"{column.name} {reason}": 1}
+            found = read_json(layout.validation_report)["rules"][rule]
+            assert (found["rows"], found["columns"]) == (1, {column.name: 1})
             before.to_parquet(layout.raw, index=False)
 
 
-def test_too_many_rejected_rows_stop_the_pipeline(
+# One column more, its constraints, a value that is sound in every row, one that is not, its rule.
+MORE: dict[str, tuple[dict[str, Any], Any, Any]] = {
+    "future_time": (
+        {"type": "datetime", "role": "time"},
+        datetime(2020, 1, 1, tzinfo=UTC),
+        datetime.now(UTC) + timedelta(days=2),
+    ),
+    "changed_format": (
+        {"type": "string", "role": "group", "constraints": {"pattern": "[A-Z]{2}[0-9]+"}},
+        "AB12",
+        "ab-12",
+    ),
+    "duplicate_id": (
+        {"type": "string", "role": "id", "constraints": {"unique": True}},
+        None,
+        "id-7",
+    ),
+}
+
+
+@pytest.fixture
+def widened(request: pytest.FixtureRequest, layout: Layout) -> tuple[Layout, str, Any]:
+    """A project with one column more, the rule that it is for, and a value that breaks the rule."""
+    rule = request.param
+    field, sound, broken = MORE[rule]
+    content = yaml.safe_load(layout.contract.read_text(encoding="utf-8"))
+    content["fields"].append({"name": "extra", **field})
+    layout.contract.write_text(yaml.safe_dump(content), encoding="utf-8")
+    frame = pd.read_parquet(layout.raw)
+    frame["extra"] = [f"id-{row}" for row in range(len(frame))] if sound is None else sound
+    frame.to_parquet(layout.raw, index=False)
+    return layout, rule, broken
+
+
+@pytest.mark.parametrize("widened", MORE, indirect=True)
+def test_a_rule_of_times_formats_and_ids_bites(widened: tuple[Layout, str, Any]) -> None:
+    layout, rule, broken = widened
+    validate.run(layout)
+    assert rule not in read_json(layout.validation_report)["rules"]
+    limit(layout, rule, "reject", 0.01)
+    spoil(layout, "extra", broken, 1)
+    validate.run(layout)
+    rejected = pd.read_parquet(layout.rejected)
+    assert rejected[validate.REASONS].tolist() == [f"{rule}: extra"]
+    limit(layout, rule, "stop", 0.5)
+    with pytest.raises(DataError, match=f"{rule}: 1 of .* rows .extra 1."):
+        validate.run(layout)
+
+
+def test_equal_rows_are_counted_and_too_many_stop_the_pipeline(layout: Layout) -> None:
+    frame = pd.read_parquet(layout.raw)
+    before = read_json(layout.validation_report)["rules"].get("duplicate_row", {"rows": 0})["rows"]
+    pd.concat([frame, frame[:5]]).to_parquet(layout.raw, index=False)
+    validate.run(layout)
+    assert read_json(layout.validation_report)["rules"]["duplicate_row"]["rows"] == before + 5
+    assert len(pd.read_parquet(layout.valid)) == len(frame) + 5
+    pd.concat([frame, frame[: len(frame) // 10]]).to_parquet(layout.raw, index=False)
+    with pytest.raises(DataError, match="duplicate_row: .* against 0.05"):
+        validate.run(layout)
+
+
+def test_a_rise_of_default_values_stops_the_pipeline(layout: Layout, contract: Contract) -> None:
+    column = contract.numbers[0]
+    value = -1.0 if column.minimum <= -1 else 0.0
+    frame = pd.read_parquet(layout.raw)
+    spoil(layout, column.name, value, len(frame) // 5)
+    with pytest.raises(DataError, match=f"default_value: {column.name} holds 0, -1"):
+        validate.run(layout)
+
+
+def test_each_rule_can_warn_reject_and_stop(layout: Layout, contract: Contract) -> None:
+    column = next(each for each in contract.features if each.constraints.enum)
+    spoil(layout, column.name, "surprise", 3)
+    rows = len(pd.read_parquet(layout.raw))
+    for severity, left in [("warn", rows), ("reject", rows - 3)]:
+        limit(layout, "unknown_category", severity, 0.5)
+        validate.run(layout)
+        assert len(pd.read_parquet(layout.valid)) == left
+    limit(layout, "unknown_category", "stop", 0.5)
+    with pytest.raises(DataError, match=f"unknown_category: 3 of {rows} rows .{column.name} 3."):
+        validate.run(layout)
+
+
+def test_a_renamed_category_is_named(layout: Layout, contract: Contract) -> None:
+    column = next(each for each in contract.features if each.constraints.enum)
+    frame = pd.read_parquet(layout.raw)
+    old = frame[column.name].value_counts().index[0]
+    frame[column.name] = frame[column.name].replace(old, "Renamed")
+    frame.to_parquet(layout.raw, index=False)
+    with pytest.raises(DataError, match=f"of {column.name} '{old}' is gone and 'Renamed' has come"):
+        validate.run(layout)
+
+
+def test_rejected_rows_beyond_the_limit_stop_the_pipeline(
     layout: Layout, contract: Contract, params: Params
 ) -> None:
-    limit = params.validate_.max_rejected_share
-    too_many = int(limit * len(pd.read_parquet(layout.raw))) + 1
+    share = params.validate_.max_rejected_share
+    too_many = int(share * len(pd.read_parquet(layout.raw))) + 1
     spoil(layout, contract.target.name, None, too_many)
-    with pytest.raises(DataError, match=f"{too_many} of .* rows rejected .*share {limit}"):
+    limit(layout, "missing", "reject", 0.5)
+    with pytest.raises(DataError, match=f"{too_many} of .* rows rejected, .*share {share}"):
         validate.run(layout)
     assert len(pd.read_parquet(layout.rejected)) == too_many
 
@@ -71,3 +174,56 @@ def test_too_few_rows_stop_the_pipeline(layout: Layout, params: Params) -> None:
     pd.read_parquet(layout.raw).head(least - 1).to_parquet(layout.raw, index=False)
     with pytest.raises(DataError, match=f"{least - 1} valid rows are left, fewer than .* {least}"):
         validate.run(layout)
+
+
+def test_a_label_with_hardly_a_row_stops_the_pipeline(layout: Layout, contract: Contract) -> None:
+    if not contract.labels:
+        return
+    frame = pd.read_parquet(layout.raw)
+    rare = frame[contract.target.name] == contract.labels[0]
+    frame = pd.concat([frame[~rare], frame[rare].head(3)])
+    frame.to_parquet(layout.raw, index=False)
+    layout.reference.unlink()
+    with pytest.raises(DataError, match=f"is {contract.labels[0]} in a share of 0.00"):
+        validate.run(layout)
+
+
+def test_a_shift_of_one_column_is_drift_until_it_is_accepted(
+    layout: Layout, contract: Contract
+) -> None:
+    column = contract.numbers[-1]
+    frame = pd.read_parquet(layout.raw)
+    spread = frame[column.name].quantile([0.6, 0.9]).to_numpy()
+    frame.loc[frame[column.name] < spread[0], column.name] = spread[1]
+    frame.to_parquet(layout.raw, index=False)
+    with pytest.raises(DataError, match=f"drift: {column.name} has a population stability index"):
+        validate.run(layout)
+    validate.accept(layout)
+    validate.run(layout)
+
+
+def test_samples_of_the_same_table_are_no_drift(layout: Layout) -> None:
+    frame = pd.read_parquet(layout.raw)
+    for seed in range(5):
+        frame.sample(300, random_state=seed).to_parquet(layout.raw, index=False)
+        validate.run(layout)
+
+
+def test_only_what_was_accepted_is_the_reference(layout: Layout) -> None:
+    before = layout.reference.read_bytes()
+    frame = pd.read_parquet(layout.raw)
+    frame.sample(len(frame) - 50, random_state=0).to_parquet(layout.raw, index=False)
+    validate.run(layout)
+    assert layout.reference.read_bytes() == before
+    validate.accept(layout)
+    assert layout.reference.read_bytes() != before
+
+
+def test_what_the_model_will_impute_is_marked(layout: Layout, contract: Contract) -> None:
+    name = next(each.name for each in contract.features if not each.constraints.required)
+    spoil(layout, name, None, 40)
+    limit(layout, "duplicate_row", "warn", 1)
+    validate.run(layout)
+    frame = pd.read_parquet(layout.raw)
+    report = read_json(layout.validation_report)
+    assert report["imputed"][name] == pytest.approx(frame[name].isna().mean())

@@ -15,6 +15,8 @@ from {{ cookiecutter.package_name }}.params import load_params
         ("gate", "min_gain", 1, "gate.min_gain: Extra inputs"),
         ("split", "test_share", 1.5, "split.test_share: Input should be less than 1"),
         ("split", "test_share", "0.2", "split.test_share: Input should be a valid number"),
+        ("split", "by", "order", "split.by: Input should be 'random', 'time' or 'group'"),
+        ("validate", "rules", {}, "rules lacks wrong_type, missing"),
         ("model", "estimator", "Ridge", "model.estimator: String should match"),
         (None, "artefact", "pickle", "artefact: Input should be 'onnx' or 'skops'"),
     ],

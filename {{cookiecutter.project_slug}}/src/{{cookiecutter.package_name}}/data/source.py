@@ -1,80 +1,231 @@
-"""Ingest: a typed snapshot of the contract's source."""
+"""Source: the one adapter through which a table comes in, in batches of bounded size.
 
-import pandas as pd
+CSV arrives as text, column by column, and Parquet in its own types; `typed` makes the contract's
+types of either. A table that cannot be read whole is refused, never read in part.
+"""
 
-from ..contract import Column, load_contract
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from tqdm import tqdm
+
+from ..contract import Source
 from ..errors import DataError
-from ..layout import Layout
-from .table import write_table
 
-MAX_INTEGER = 2**53
-"""The integers up to it are the ones that float64 tells apart; larger codes are text."""
+BLOCK_BYTES = 8 << 20
+BATCH_ROWS = 1 << 16
+BAR_FROM_BYTES = 50_000_000
+"""Smaller tables are read before anybody looks for a progress bar."""
+OTHER_FORMATS = {
+    b"PK\x03\x04": "an Excel workbook or a zip archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"\x1f\x8b": "compressed by gzip",
+}
 
 
-def run(layout: Layout = Layout()) -> None:
-    """Write the source as Parquet, in the contract's columns and types.
+def batches(root: Path, source: Source, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of these columns in order, file by file, with a progress bar on a terminal.
 
     Raises:
-        DataError: the source cannot be read, its columns are not the contract's, or a number is
-            none; the message names file, column, row and value.
+        DataError: a file is missing, or is no table in the dialect that `source` names; the
+            message names file, line and remedy.
     """
-    contract = load_contract(layout.contract)
-    source = layout.root / contract.source.path
+    paths = files(root / source.path)
+    size = sum(path.stat().st_size for path in paths)
+    quiet = None if size >= BAR_FROM_BYTES else True  # None: where there is no terminal
+    with tqdm(total=size, unit="B", unit_scale=True, disable=quiet) as bar:
+        for path in paths:
+            read_file = _parquet if is_parquet(path) else _csv
+            yield from read_file(path, source, columns, bar)
+
+
+def files(path: Path) -> list[Path]:
+    """The file itself, or those of the folder by name.
+
+    Raises:
+        DataError: there is none.
+    """
+    if path.is_file():
+        return [path]
+    found = sorted(each for each in path.glob("[!.]*") if each.is_file())
+    if not found:
+        raise DataError(
+            f"{path} is no file, nor a folder with files; run `make pull` if it is versioned, or"
+            " correct source.path in contract.yaml"
+        )
+    return found
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether the file says that it is Parquet."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def refuse_other_formats(path: Path) -> None:
+    """Refuse what is neither CSV nor Parquet by its first bytes.
+
+    Raises:
+        DataError: it says what the file is.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    for signature, kind in OTHER_FORMATS.items():
+        if start.startswith(signature):
+            raise DataError(f"{path} is {kind}, no table; save it as CSV or Parquet")
+
+
+def column_names(path: Path, source: Source) -> list[str]:
+    """The names of the file's columns; one without a name is called column_1, by its place.
+
+    Raises:
+        DataError: the file cannot be read, or a name stands twice.
+    """
+    if is_parquet(path):
+        try:
+            found = list(pyarrow.parquet.read_schema(path).names)
+        except (pa.ArrowException, OSError) as fault:
+            raise DataError(f"{path} is a broken Parquet file: {fault}; write it anew") from fault
+    else:
+        found = _first_line(path, source)
+    found = [name or f"column_{place}" for place, name in enumerate(found, 1)]
+    if not found:
+        raise DataError(f"{path} is empty; its first line has to name the columns")
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: {', '.join(twice)} names several columns; rename all but one")
+    return found
+
+
+def _first_line(path: Path, source: Source) -> list[str]:
+    refuse_other_formats(path)
     try:
-        frame = pd.read_csv(
-            source,
-            dtype=str,
-            encoding="utf-8-sig",
-            keep_default_na=False,
-            na_values=contract.missing_values,
-            on_bad_lines="error",
-        )
-    except OSError as fault:
-        raise DataError(
-            f"{source} cannot be read ({fault.strerror}); correct `source` in {layout.contract},"
-            " or add the file"
-        ) from None
-    except (ValueError, UnicodeDecodeError) as fault:
-        raise DataError(f"{source} is no comma-separated file in UTF-8: {fault}") from fault
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise DataError(
-            f"{source} has more values in a row than columns in its first line, which names"
-            f" {len(frame.columns)}; name each column there"
-        )
-    _same_columns(str(source), list(frame.columns), [column.name for column in contract.fields])
-    for column in contract.fields:
-        if column.is_number:
-            frame[column.name] = _numbers(str(source), column, frame[column.name])
-    write_table(layout.raw, frame[[column.name for column in contract.fields]])
-    print(f"ingest: {len(frame)} rows, {len(frame.columns)} columns from {source}")
+        with open_text(path, source) as file:
+            return next(csv.reader(file, delimiter=source.delimiter), [])
+    except (UnicodeError, csv.Error):
+        _find_fault(path, source)
+        raise
 
 
-def _same_columns(source: str, found: list[str], expected: list[str]) -> None:
-    missing = [name for name in expected if name not in found]
-    unknown = [name for name in found if name not in expected]
-    if missing:
+def _parquet(path: Path, _: Source, columns: Sequence[str], bar: Any) -> Iterator[pa.RecordBatch]:
+    _require(path, column_names(path, _), columns)
+    size = path.stat().st_size
+    try:
+        with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+            for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
+                yield batch.select(list(columns))
+                bar.update(size * len(batch) // max(file.metadata.num_rows, 1))
+    except (pa.ArrowException, OSError) as fault:
+        raise DataError(f"{path} is a broken Parquet file: {fault}; write it anew") from fault
+
+
+def _csv(path: Path, source: Source, columns: Sequence[str], bar: Any) -> Iterator[pa.RecordBatch]:
+    header = column_names(path, source)
+    _require(path, header, columns)
+    rows = 0
+    with _Counted(path, bar) as file:
+        try:
+            reader = pyarrow.csv.open_csv(
+                file,
+                pyarrow.csv.ReadOptions(
+                    block_size=BLOCK_BYTES,
+                    column_names=header,
+                    skip_rows_after_names=1,
+                    encoding=source.encoding,
+                ),
+                pyarrow.csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True),
+                pyarrow.csv.ConvertOptions(
+                    column_types=dict.fromkeys(header, pa.string()),
+                    include_columns=list(columns),
+                    strings_can_be_null=False,
+                ),
+            )
+            for batch in reader:
+                rows += len(batch)
+                yield batch
+        except (pa.ArrowInvalid, UnicodeError) as fault:
+            _find_fault(path, source)
+            raise DataError(f"{path} cannot be read as CSV: {fault}") from fault
+        # A quote that nobody closes takes the rows behind it into one value, without a word.
+        if file.quotes and (file.quotes % 2 or file.lines != rows + 1):
+            _find_fault(path, source)
+
+
+class _Counted(io.FileIO):
+    """A file that counts its lines and quotes as it is read."""
+
+    def __init__(self, path: Path, bar: Any) -> None:
+        super().__init__(path)
+        self._bar = bar
+        self.lines = self.quotes = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        block = super().read(-1 if size is None else size) or b""
+        self.lines += block.count(b"\n")
+        self.quotes += block.count(b'"')
+        self._bar.update(len(block))
+        return block
+
+
+def _require(path: Path, found: Sequence[str], columns: Sequence[str]) -> None:
+    if missing := [name for name in columns if name not in found]:
         raise DataError(
-            f"{source} lacks {', '.join(missing)} of contract.yaml; its columns are"
+            f"{path} lacks {', '.join(missing)} of contract.yaml; its columns are"
             f" {', '.join(found)}: rename them there, or take them out of the contract"
         )
-    if unknown:
-        raise DataError(
-            f"{source} has {', '.join(unknown)}, which contract.yaml does not know; add them"
-            " there, with role excluded if the model may not see them"
-        )
 
 
-def _numbers(source: str, column: Column, values: "pd.Series[str]") -> "pd.Series[float]":
-    numbers = pd.to_numeric(values, errors="coerce")
-    wrong = numbers.isna() & values.notna()
-    if column.type == "integer":
-        wrong |= numbers.notna() & ((numbers % 1 != 0) | (numbers.abs() > MAX_INTEGER))
-    if wrong.any():
-        place = int(wrong.to_numpy().argmax())
-        found = "a value" if column.pii else repr(values.iloc[place])
-        kind = "integer up to 2**53" if column.type == "integer" else "number"
-        raise DataError(
-            f"{source} row {place + 1}, column {column.name}: {found} is no {kind}; correct it, or"
-            f" add it to missingValues in contract.yaml ({int(wrong.sum())} such values)"
-        )
-    return numbers.astype("float64")
+def open_text(path: Path, source: Source) -> io.TextIOWrapper:
+    """A CSV file as text, without a byte order mark, its line ends as they are."""
+    encoding = "utf-8-sig" if source.encoding.lower() in {"utf-8", "utf8"} else source.encoding
+    return path.open(encoding=encoding, newline="")
+
+
+def _find_fault(path: Path, source: Source) -> None:
+    """Look through a CSV file line by line, strictly, and refuse it for the first fault."""
+    csv.field_size_limit(1 << 30)
+    with open_text(path, source) as file:
+        reader = csv.reader(file, delimiter=source.delimiter, strict=True)
+        start, width = 1, 0
+        try:
+            for row in reader:
+                width = width or len(row)
+                if row and len(row) != width:
+                    raise DataError(
+                        f"{path} line {start}: {len(row)} values where the first line names"
+                        f" {width} columns; correct the line, quote what holds a"
+                        f" {source.delimiter!r}, or name another delimiter"
+                    )
+                start = reader.line_num + 1
+        except UnicodeError:
+            pass
+        except csv.Error as fault:
+            raise DataError(
+                f"{path} line {start}: a quoted value is not closed, or goes on behind its quote"
+                f" ({fault}); double each quote inside a value"
+            ) from None
+        else:
+            return
+    _find_byte(path, source)
+
+
+def _find_byte(path: Path, source: Source) -> None:
+    """Refuse a file for the first byte that is not in its encoding."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode(source.encoding)
+            except UnicodeDecodeError as fault:
+                byte = line[fault.start : fault.start + 1]
+                raise DataError(
+                    f"{path} line {number}, byte {fault.start + 1}: 0x{byte.hex().upper()} is not"
+                    f" {source.encoding}; as cp1252 it is {byte.decode('cp1252', 'replace')!r}: if"
+                    " that fits, the encoding is cp1252 (ENCODING=cp1252 for `make adopt`,"
+                    " source.encoding in contract.yaml), otherwise name the right one"
+                ) from None

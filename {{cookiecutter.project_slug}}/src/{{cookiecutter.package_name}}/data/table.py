@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..errors import DataError
 from ..files import write_atomically
 
 
@@ -13,5 +14,12 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table that a stage wrote."""
-    return pd.read_parquet(path)
+    """Read a table that a stage wrote.
+
+    Raises:
+        DataError: no stage has written it yet.
+    """
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise DataError(f"{path} is not there yet; run `make train`, or `make pull`") from None

@@ -1,15 +1,18 @@
 """Validate: the rows that keep the contract go on, the others are kept aside with their reasons."""
 
 from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from ..contract import Column, load_contract
+from ..contract import Contract, load_contract
 from ..errors import DataError
-from ..files import write_json
+from ..files import read_json, write_json
 from ..layout import Layout
-from ..params import load_params
+from ..params import RULES, Validate, load_params
+from .ingest import FAULTS
+from .profile import drift, profile
+from .rules import broken
 from .table import read_table, write_table
 
 REASONS = "(reasons)"
@@ -17,61 +20,187 @@ REASONS = "(reasons)"
 
 
 def run(layout: Layout = Layout()) -> None:
-    """Split the snapshot into valid and rejected rows, and report the reasons.
+    """Split the snapshot into valid and rejected rows, report, and judge the dataset.
+
+    The first dataset that passes becomes the reference for drift; `accept` makes a later one it.
 
     Raises:
-        DataError: a feature has no value at all, or more rows are rejected, or fewer are left,
-            than params.yaml allows.
+        DataError: a rule is broken more often than params.yaml allows, a feature has no value, or
+            too few rows, rows of a label, or likeness to the last accepted version are left.
     """
     contract = load_contract(layout.contract)
     limits = load_params(layout.params).validate_
     frame = read_table(layout.raw)
-    empty = [column.name for column in contract.features if frame[column.name].isna().all()]
-    if empty:
-        raise DataError(
-            f"{contract.source.path}: {', '.join(empty)} holds no value in any row; give it role"
-            f" excluded in {layout.contract}, or add its values"
-        )
-    reasons: dict[str, int] = {}
-    rejected = pd.Series("", index=frame.index, dtype=object)
-    for column in contract.fields:
-        for reason, broken in _broken(column, frame[column.name]):
-            if broken.any():
-                reasons[reason] = int(broken.sum())
-                rejected[broken] = rejected[broken] + (reason + "; ")
-    bad = rejected != ""
-    write_table(layout.rejected, frame[bad].assign(**{REASONS: rejected[bad].str.rstrip("; ")}))
-    write_table(layout.valid, frame[~bad])
-    write_json(
-        layout.validation_report,
-        {"rows": len(frame), "rejected": int(bad.sum()), "reasons": reasons},
+    breaks = _breaks(frame, contract)
+    rejecting = [name for name, rule in limits.rules.items() if rule.severity != "warn"]
+    reasons = breaks[breaks["rule"].isin(rejecting)].groupby("index")["reason"].agg("; ".join)
+    valid = frame.drop(index=reasons.index, columns=FAULTS)
+    rejected = frame.loc[reasons.index].drop(columns=FAULTS)
+    rejected[REASONS] = reasons.astype(str)
+    reference = read_json(layout.reference) if layout.reference.exists() else None
+    report = _report(frame, breaks, contract, limits)
+    report |= {"rejected": len(rejected), "renamed": _renamed(frame, contract, reference)}
+    report["drift"] = {}
+    if reference is not None and len(valid):
+        report["drift"] = drift(reference, valid, contract, limits.max_drift)
+    write_table(layout.rejected, rejected)
+    write_table(layout.valid, valid)
+    write_json(layout.validation_report, report)
+    empty = [each.name for each in contract.features if frame[each.name].isna().all()]
+    refusals = [
+        *(
+            f"{name} holds no value in any row; add them, or give it role excluded"
+            for name in empty
+        ),
+        *_too_many(report, limits, reference, layout),
+        *_too_little(valid, contract, limits, layout),
+        *_changed(report, layout),
+    ]
+    if refusals:
+        raise DataError("\n  ".join([f"{contract.source.path} is refused", *refusals]))
+    if reference is None:
+        accept(layout)
+    counts = ", ".join(f"{name} {rule['rows']}" for name, rule in report["rules"].items())
+    print(
+        f"validate: {len(valid)} rows keep the contract, {len(rejected)} rejected"
+        f" ({counts or 'no rule broken'})"
     )
-    counts = ", ".join(f"{reason}: {count}" for reason, count in reasons.items()) or "no fault"
-    share = float(bad.mean()) if len(frame) else 0.0
-    if share > limits.max_rejected_share:
-        raise DataError(
-            f"{int(bad.sum())} of {len(frame)} rows rejected ({counts}), a share of {share:.4f}"
-            f" against validate.max_rejected_share {limits.max_rejected_share} in params.yaml;"
-            f" see {layout.rejected}, then correct the source or contract.yaml"
-        )
-    if (left := int((~bad).sum())) < limits.min_rows:
-        raise DataError(
-            f"{left} valid rows are left, fewer than validate.min_rows {limits.min_rows} in"
-            f" params.yaml; add rows to {contract.source.path}"
-        )
-    print(f"validate: {left} rows keep the contract, {int(bad.sum())} rejected ({counts})")
 
 
-def _broken(column: Column, values: "pd.Series[float]") -> Iterator[tuple[str, "pd.Series[bool]"]]:
-    """Each rule of a column, and the rows that break it."""
-    present = values.notna()
-    if column.constraints.required:
-        yield f"{column.name} is missing", ~present
-    if column.is_number:
-        outside = ~values.between(column.minimum, column.maximum) | ~np.isfinite(values)
-        yield f"{column.name} is out of range", present & outside
-    elif column.constraints.enum is not None:
+def accept(layout: Layout = Layout()) -> None:
+    """Make the validated rows the reference that later versions are compared with."""
+    contract = load_contract(layout.contract)
+    write_json(layout.reference, profile(read_table(layout.valid), contract))
+    print(f"accept: {layout.reference} now describes these rows; commit it")
+
+
+def _breaks(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
+    """Each break of a rule; a row with a value of a wrong type is looked at no further."""
+    faulty = frame[FAULTS] != ""
+    faults = frame.loc[faulty, FAULTS]
+    wrong = pd.DataFrame(
+        {
+            "rule": "wrong_type",
+            "column": faults.str.split(": ", n=1).str[0],
+            "index": faults.index,
+            "reason": "wrong_type: " + faults,
+        }
+    )
+    others = broken(frame[~faulty].drop(columns=FAULTS), contract)
+    others["reason"] = others["rule"] + ": " + others["column"]
+    return pd.concat([wrong, others], ignore_index=True)
+
+
+def _report(
+    frame: pd.DataFrame, breaks: pd.DataFrame, contract: Contract, limits: Validate
+) -> dict[str, Any]:
+    rules = {}
+    for name in RULES:
+        of_rule = breaks[breaks["rule"] == name]
+        if len(of_rule):
+            columns = of_rule["column"].value_counts().sort_index()
+            rules[name] = {
+                "severity": limits.rules[name].severity,
+                "rows": int(of_rule["index"].nunique()),
+                "columns": {str(key): int(count) for key, count in columns.items()},
+            }
+    missing = {column.name: float(frame[column.name].isna().mean()) for column in contract.features}
+    imputed = {name: share for name, share in missing.items() if share}
+    return {"rows": len(frame), "rules": rules, "imputed": imputed}
+
+
+def _too_many(
+    report: dict[str, Any], limits: Validate, reference: dict[str, Any] | None, layout: Layout
+) -> Iterator[str]:
+    """What is broken too often."""
+    size = max(report["rows"], 1)
+    for name, found in report["rules"].items():
+        rule = limits.rules[name]
+        if name == "default_value":
+            continue
+        allowed = 0.0 if rule.severity == "stop" else rule.max_share
+        if (share := found["rows"] / size) > allowed:
+            columns = ", ".join(f"{key} {count}" for key, count in found["columns"].items())
+            yield (
+                f"{name}: {found['rows']} of {size} rows ({columns}), a share of {share:.4f}"
+                f" against {allowed} in {layout.params}; see {layout.rejected}, then correct the"
+                f" source, {layout.contract}, or validate.rules.{name}"
+            )
+    if (share := report["rejected"] / size) > limits.max_rejected_share:
         yield (
-            f"{column.name} is none of its categories",
-            present & ~values.isin(column.constraints.enum),
+            f"{report['rejected']} of {size} rows rejected, a share of {share:.4f} against"
+            f" validate.max_rejected_share {limits.max_rejected_share} in {layout.params}; see"
+            f" {layout.rejected}, then correct the source or {layout.contract}"
         )
+    before = reference["columns"] if reference else {}
+    rule = limits.rules["default_value"]
+    for column, count in report["rules"].get("default_value", {"columns": {}})["columns"].items():
+        rise = count / size - before.get(column, {"defaults": 1.0})["defaults"]
+        if rise > (0.0 if rule.severity == "stop" else rule.max_share):
+            yield (
+                f"default_value: {column} holds 0, -1, 1900-01-01, N/A or the like in {rise:.4f} of"
+                f" the rows more than in the last accepted version, against {rule.max_share} in"
+                f" {layout.params}; correct the source, or name the value in missingValues"
+            )
+
+
+def _too_little(
+    valid: pd.DataFrame, contract: Contract, limits: Validate, layout: Layout
+) -> Iterator[str]:
+    """What there is too little of."""
+    if len(valid) < limits.min_rows:
+        yield (
+            f"{len(valid)} valid rows are left, fewer than validate.min_rows {limits.min_rows} in"
+            f" {layout.params}; add rows to {contract.source.path}"
+        )
+    for label in contract.labels:
+        share = float((valid[contract.target.name] == label).mean()) if len(valid) else 0.0
+        if share < limits.min_label_share:
+            yield (
+                f"{contract.target.name} is {label} in a share of {share:.4f} of the rows, against"
+                f" validate.min_label_share {limits.min_label_share} in {layout.params}; add rows"
+                f" of it, or take it out of {layout.contract}"
+            )
+
+
+def _changed(report: dict[str, Any], layout: Layout) -> Iterator[str]:
+    """What is no longer as in the last accepted version."""
+    for name, change in report["renamed"].items():
+        yield (
+            f"renamed_category: of {name} {change}, in like numbers; rename it back in the source,"
+            f" or in {layout.contract}, then `make accept`"
+        )
+    for name, (index, limit) in report["drift"].items():
+        if index > limit:
+            yield (
+                f"drift: {name} has a population stability index of {index:.3f} against the last"
+                f" accepted version, the limit is {limit:.3f}; look at `make report`, then correct"
+                " the source or, if the change is meant, `make accept`"
+            )
+
+
+def _renamed(
+    frame: pd.DataFrame, contract: Contract, reference: dict[str, Any] | None
+) -> dict[str, str]:
+    """For each column with one, the category that has gone and the like number that has come."""
+    found = {}
+    before = reference["columns"] if reference else {}
+    for column in contract.fields:
+        enum = column.constraints.enum
+        if enum is None or column.name not in before:
+            continue
+        now = (frame[column.name].value_counts() / len(frame)).to_dict()
+        old = dict(
+            zip(before[column.name]["categories"], before[column.name]["shares"][1:], strict=False)
+        )
+        gone = {each: share for each, share in old.items() if share and each not in now}
+        come = {each: share for each, share in now.items() if each not in enum}
+        pairs = [
+            (new, each)
+            for each, share in gone.items()
+            for new, other in come.items()
+            if share / 2 < other < share * 2
+        ]
+        if pairs:
+            found[column.name] = f"{pairs[0][1]!r} is gone and {pairs[0][0]!r} has come"
+    return found

@@ -1,0 +1,317 @@
+"""Decide: a column's type, role and constraints from its evidence, why, and what is unsure."""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import Any, Literal
+
+import numpy as np
+
+from ..data.typed import MAX_INTEGER
+from ..errors import DataError
+from .evidence import LIKELY, Evidence
+
+MOST_LISTED = 50
+"""Categories that the contract lists; of more, a new one is no news."""
+MOST_CATEGORIES = 255
+"""As many as scikit-learn's histogram trees tell apart."""
+MOST_LABELS = 20
+"""Whole numbers up to this many are taken for classes."""
+TRUE = {"true", "t", "yes", "y", "ja", "j", "oui", "si", "on", "1"}
+FALSE = {"false", "f", "no", "n", "nein", "non", "off", "0"}
+PERSONAL = {
+    *("email", "mail", "phone", "telephone", "mobile", "fax", "address", "street", "ssn"),
+    *("passport", "iban", "birthday", "birthdate", "birth", "dob", "ip", "login", "username"),
+}
+PERSONAL_NAME = re.compile(
+    r"(customer|client|contact|user|patient|person|first|fore|given|middle|last|sur|family|full)?_?"
+    r"name"
+)
+PROTECTED = re.compile(
+    r"((customer|client|applicant|user|patient|person)_?)?(age|sex|gender|race|ethnicity|ethnic"
+    r"|religion|nationality|citizenship|marital(_?status)?|disability|pregnan(t|cy))"
+)
+IDENTIFIERS = {"id", "uuid", "guid", "key", "identifier", "index", "number", "no", "nr"}
+CODES = {"zip", "zipcode", "postal", "postcode", "plz", "code", "sku", "ean", "isbn", "fips"}
+PERSONAL_VALUE = re.compile(
+    r"[^@\s]+@[^@\s]+\.[a-z]{2,}|[A-Z]{2}\d{2}[A-Z0-9]{11,30}|\+\d[\d ()/-]{6,}"
+    r"|\d{3}-\d{2}-\d{4}|(\d{1,3}\.){3}\d{1,3}",
+    re.IGNORECASE,
+)
+"""An e-mail address, an IBAN, a telephone number, a US social security number, an IP address."""
+
+Task = Literal["classification", "regression"]
+
+
+@dataclasses.dataclass
+class Decision:
+    """One field of the contract, why it is so, and what a person should look at."""
+
+    field: dict[str, Any]
+    reason: str
+    doubts: list[str] = dataclasses.field(default_factory=list)
+
+
+def decide(column: Evidence) -> Decision:
+    """Decide on a column that is not the target."""
+    rules: tuple[Callable[[Evidence], Decision | None], ...] = (
+        *(_constant, _personal, _time, _identifier, _code, _boolean, _number, _category),
+    )
+    decision = next(found for rule in rules if (found := rule(column)) is not None)
+    if decision.field["role"] == "feature" and PROTECTED.fullmatch(column.name.lower()):
+        decision.field["role"] = "group"
+        decision.field.get("constraints", {}).pop("required", None)
+        decision.doubts.append(
+            "protected in many countries, so seen by checks and never by the model; make it a"
+            " feature only where law and purpose allow"
+        )
+    return decision
+
+
+def decide_target(column: Evidence, task: str) -> tuple[Task, Decision]:
+    """Decide on the target, and the task if it is not given.
+
+    Raises:
+        DataError: the column cannot be a target for the task.
+    """
+    values = column.values
+    counted = values is not None and column.whole and len(values) <= 10
+    found = task or ("classification" if column.numbers is None or counted else "regression")
+    doubts = []
+    if missing := column.rows - column.present:
+        doubts.append(f"{missing} rows lack it, and are rejected")
+    if found == "regression":
+        if column.numbers is None:
+            raise DataError(
+                f"{column.name} holds texts, so the task is no regression; leave TASK out"
+            )
+        decision = _number(column)
+        assert decision is not None  # noqa: S101
+        decision.field |= {"role": "target"}
+        decision.field["constraints"]["required"] = True
+        return "regression", Decision(decision.field, "a number", doubts + decision.doubts)
+    if values is None or not 2 <= len(values) <= MOST_LABELS:
+        count = f"more than {MOST_LABELS}" if values is None else len(values)
+        raise DataError(
+            f"{column.name} holds {count} values, and a classification needs 2 to {MOST_LABELS};"
+            " name another TARGET, or TASK=regression"
+        )
+    labels = sorted(values)
+    if column.numbers is not None and not task:
+        doubts.append(f"{len(labels)} whole numbers, taken as labels; TASK=regression otherwise")
+    doubts += _spellings(values)
+    constraints = {"required": True, "enum": labels}
+    field = {"name": column.name, "type": "string", "role": "target", "constraints": constraints}
+    return "classification", Decision(field, f"labels {', '.join(labels)}", doubts)
+
+
+def is_quantity(column: Evidence) -> bool:
+    """Whether the column holds numbers, times or booleans, in which a word means missing."""
+    return column.numbers is not None or column.times is not None or _is_boolean(column)
+
+
+def _constant(column: Evidence) -> Decision | None:
+    if not column.present:
+        return _excluded(column, "holds no value")
+    if column.values is not None and len(column.values) == 1:
+        return _excluded(column, "holds one value alone")
+    return None
+
+
+def _personal(column: Evidence) -> Decision | None:
+    few = column.values is not None and len(column.values) <= min(MOST_LISTED, column.present / 2)
+    if few:
+        return None
+    name = column.name.lower()
+    by_name = bool(_words(column) & PERSONAL or PERSONAL_NAME.fullmatch(name))
+    shown = column.shown
+    by_value = sum(PERSONAL_VALUE.fullmatch(each.strip()) is not None for each in shown)
+    if not by_name and by_value < LIKELY * len(shown):
+        return None
+    why = "its name says personal data" if by_name else "its values look like personal data"
+    decision = _excluded(
+        column, why, "personal data unless you say otherwise: pii: true keeps it out"
+    )
+    decision.field["pii"] = True
+    return decision
+
+
+def _time(column: Evidence) -> Decision | None:
+    if column.times is None or column.times < LIKELY * column.present:
+        return None
+    kind = "datetime" if column.has_hours else "date"
+    field: dict[str, Any] = {"name": column.name, "type": kind, "role": "time"}
+    if column.formats[0] is not None:
+        field["format"] = column.formats[0]
+    doubts = _strangers(column, column.times)
+    if len(column.formats) > 1:
+        doubts.append(f"written as {' or '.join(map(str, column.formats))}: taken as the first")
+    return Decision(
+        field, f"points in time, without a zone UTC ({column.formats[0] or 'ISO 8601'})", doubts
+    )
+
+
+def _identifier(column: Evidence) -> Decision | None:
+    if column.numbers is not None and not column.whole:
+        return None
+    named = split_words(column.name)[-1:] and split_words(column.name)[-1] in IDENTIFIERS
+    many = column.values is None or len(column.values) > MOST_LISTED
+    steps = column.high - column.low + 1 == column.present and column.numbers is not None
+    texts = column.numbers is None
+    if not many or not (named or (column.unique and (steps or texts))):
+        return None
+    constraints: dict[str, Any] = _required(column)
+    doubts = []
+    if column.unique:
+        constraints["unique"] = True
+    else:
+        doubts.append(
+            "repeats, so a row is not named by it alone; the split keeps its rows together"
+        )
+    kind = (
+        "integer"
+        if column.numbers == column.present
+        and not column.coded
+        and not texts
+        and abs(column.high) <= MAX_INTEGER
+        else "string"
+    )
+    field = {"name": column.name, "type": kind, "role": "id", "constraints": constraints}
+    return Decision(field, "names rows, never seen by the model", doubts)
+
+
+def _code(column: Evidence) -> Decision | None:
+    if column.numbers is None:
+        return None
+    if not column.coded and not (column.whole and _words(column) & CODES):
+        return None
+    why = "digits that are a code, not a quantity"
+    return _texts(column, why, ["looks like a number; if it is one, give it type integer"])
+
+
+def _boolean(column: Evidence) -> Decision | None:
+    if not _is_boolean(column):
+        return None
+    true = sorted(each for each in column.values or () if each.strip().lower() in TRUE)
+    false = sorted(each for each in column.values or () if each.strip().lower() in FALSE)
+    field: dict[str, Any] = {"name": column.name, "type": "boolean", "role": "feature"}
+    field |= {"constraints": _required(column), "trueValues": true, "falseValues": false}
+    doubts = [] if len(true) == len(false) == 1 else [f"spelled {', '.join(true + false)}"]
+    return Decision(field, f"true ({', '.join(true)}) or false ({', '.join(false)})", doubts)
+
+
+def _number(column: Evidence) -> Decision | None:
+    if column.numbers is None:
+        return None
+    whole = column.whole and max(abs(column.low), abs(column.high)) <= MAX_INTEGER
+    low, high = _bounds(column.low, column.high)
+    limits = {"minimum": int(low) if whole else low, "maximum": int(high) if whole else high}
+    kind = "integer" if whole else "number"
+    field: dict[str, Any] = {"name": column.name, "type": kind, "role": "feature"}
+    field["constraints"] = {**_required(column), **limits}
+    doubts = _strangers(column, column.numbers)
+    if column.values is not None and set(column.values) == {"0", "1"}:
+        doubts.append("0 and 1 alone: if they mean no and yes, type boolean says so to callers")
+    why = f"{'whole numbers' if whole else 'numbers'} from {column.low:g} to {column.high:g}"
+    return Decision(field, why, doubts)
+
+
+def _category(column: Evidence) -> Decision | None:
+    doubts = []
+    if column.first_share >= 0.5:
+        doubts.append(f"{column.first_share:.0%} of the first values are numbers, the others not")
+    if (
+        column.typed_text
+        and column.shown
+        and all(re.fullmatch(r"[+-]?\d+(\.\d+)?", each) for each in column.shown)
+    ):
+        doubts.append("texts that are all numbers; if they are quantities, give it type number")
+    return _texts(column, "", doubts)
+
+
+def _texts(column: Evidence, why: str, doubts: list[str]) -> Decision:
+    values = column.values
+    if values is None or len(values) > MOST_CATEGORIES:
+        count = "many" if values is None else len(values)
+        return _excluded(
+            column, why or "free text", f"{count} different values, too many for categories"
+        )
+    field: dict[str, Any] = {"name": column.name, "type": "string", "role": "feature"}
+    field["constraints"] = _required(column)
+    if len(values) <= MOST_LISTED:
+        field["constraints"]["enum"] = sorted(values)
+    elif pattern := _pattern(values):
+        field["constraints"]["pattern"] = pattern
+    field["example"] = values.most_common(1)[0][0]
+    return Decision(field, why or f"{len(values)} categories", doubts + _spellings(values))
+
+
+def _excluded(column: Evidence, why: str, *doubts: str) -> Decision:
+    return Decision({"name": column.name, "type": "string", "role": "excluded"}, why, list(doubts))
+
+
+def _required(column: Evidence) -> dict[str, Any]:
+    return {"required": True} if column.present == column.rows else {}
+
+
+def _is_boolean(column: Evidence) -> bool:
+    if column.numbers is not None or not column.values or len(column.values) > 8:
+        return False
+    spelled = {each.strip().lower() for each in column.values}
+    return spelled <= TRUE | FALSE and bool(spelled & TRUE) and bool(spelled & FALSE)
+
+
+def _strangers(column: Evidence, fitting: int) -> list[str]:
+    if not (count := column.present - fitting):
+        return []
+    row, value = column.strange[0]
+    return [f"{count} values are none, first {value!r:.40} in row {row}: such rows are rejected"]
+
+
+def _spellings(values: Counter[str]) -> list[str]:
+    written: dict[str, list[str]] = {}
+    for each in sorted(values):
+        written.setdefault(each.strip().casefold(), []).append(each)
+    alike = [names for names in written.values() if len(names) > 1]
+    return [f"{alike[0]} may be one value, spelled differently"] if alike else []
+
+
+def _pattern(values: Iterable[str]) -> str:
+    """The one shape of all values, such as [A-Z]{2}[0-9]{4}; "" if they have several."""
+    shapes = {
+        re.sub("[0-9]", "9", re.sub("[a-z]", "a", re.sub("[A-Z]", "A", each))) for each in values
+    }
+    if len(shapes) != 1 or len(shape := shapes.pop()) > 40:
+        return ""
+    classes = {"9": "[0-9]", "A": "[A-Z]", "a": "[a-z]"}
+    runs = [(sign, len(list(run))) for sign, run in groupby(shape)]
+    return "".join(
+        classes.get(sign, re.escape(sign)) + (f"{{{count}}}" if count > 1 else "")
+        for sign, count in runs
+    )
+
+
+def _bounds(low: float, high: float) -> tuple[float, float]:
+    """The range seen, as wide again to either side, in two digits; not below 0 if nothing is."""
+    spread = high - low
+    least = max(0.0, low - spread) if low >= 0 else low - spread
+    return _outward(least, np.floor), _outward(high + spread, np.ceil)
+
+
+def _outward(value: float, to: Callable[[float], float]) -> float:
+    if value == 0:
+        return 0.0
+    digits = 1 - int(np.floor(np.log10(abs(value))))
+    return float(round(to(round(value * 10.0**digits, 6)) / 10.0**digits, max(digits, 0)))
+
+
+def _words(column: Evidence) -> set[str]:
+    return set(split_words(column.name))
+
+
+def split_words(name: str) -> list[str]:
+    """The words of a name such as customerId, customer_id or Customer ID, in lower case."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    return [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]

@@ -1,0 +1,67 @@
+"""Dialect: encoding, delimiter and decimal character of a CSV file, found or asked for."""
+
+import csv
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from ..contract import Source
+from ..data.source import is_parquet, open_text, refuse_other_formats
+from ..errors import DataError
+
+MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+DELIMITERS = (",", ";", "\t", "|")
+LINES = 500
+"""Records looked at: enough to meet each column, and read at once."""
+COMMA = re.compile(r"[+-]?\d+,\d+")
+POINT = re.compile(r"[+-]?\d+\.\d+")
+
+
+def find_dialect(file: Path, path: str, encoding: str = "", delimiter: str = "") -> Source:
+    """The source with its dialect; what is given is taken as said.
+
+    Raises:
+        DataError: the file is no text in the encoding, or no delimiter divides its lines alike.
+    """
+    if is_parquet(file):
+        return Source(path=path)
+    refuse_other_formats(file)
+    with file.open("rb") as opened:
+        mark = opened.read(2)
+    encoding = encoding or MARKS.get(mark, "utf-8")
+    source = Source(path=path, encoding=encoding)
+    found = delimiter or _delimiter(file, source)
+    source = source.model_copy(update={"delimiter": found})
+    return source.model_copy(update={"decimal_char": _decimal(file, source)})
+
+
+def _records(file: Path, source: Source) -> Iterator[list[str]]:
+    with open_text(file, source) as lines:
+        yield from islice(csv.reader(lines, delimiter=source.delimiter), LINES)
+
+
+def _delimiter(file: Path, source: Source) -> str:
+    """The delimiter that divides every record into the same number of columns, the most."""
+    widths = {}
+    for each in DELIMITERS:
+        rows = _records(file, source.model_copy(update={"delimiter": each}))
+        counts = {len(row) for row in rows if row}
+        if len(counts) == 1:
+            widths[each] = counts.pop()
+    best = max(widths, key=lambda each: widths[each], default="")
+    if widths.get(best, 1) < 2:
+        raise DataError(
+            f"{file}: none of {DELIMITERS} divides its first {LINES} lines into the same number of"
+            " columns; say which one does (DELIMITER=…), or correct the lines"
+        )
+    return best
+
+
+def _decimal(file: Path, source: Source) -> str:
+    if source.delimiter == ",":
+        return "."
+    rows = list(_records(file, source))[1:]
+    commas = sum(COMMA.fullmatch(value.strip()) is not None for row in rows for value in row)
+    points = sum(POINT.fullmatch(value.strip()) is not None for row in rows for value in row)
+    return "," if commas > points else "."

@@ -1,0 +1,166 @@
+"""Evidence: what the values of one column show, gathered batch by batch in bounded memory."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..data.typed import parse_numbers, parse_times
+
+MARKERS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?", "-", ".")
+"""Texts that people and programs write where a value is missing."""
+MOST_DISTINCT = 10_000
+"""Values remembered with their counts; a column with more holds no categories."""
+LIKELY = 0.9
+"""Share of the first values that have to fit for a kind to be looked into."""
+TRIED = 1_000
+"""Values on which each format of dates is tried."""
+FORMATS = (
+    *(None, "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y"),
+    *("%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M"),
+)
+CODE = r"^(\+\d|[+-]?0\d)"
+"""Digits that a number would lose: leading zeros, the plus of a telephone number."""
+
+
+class Evidence:
+    """One column so far.
+
+    numbers, times: how many values are one; None where hardly any is.
+    values: each value's count; None where there are too many.
+    strange: row and value of the first ones that are not what most are.
+    shown: the first values.
+    """
+
+    def __init__(self, name: str, decimal: str, *, typed_text: bool = False) -> None:
+        self.name = name
+        self.typed_text = typed_text
+        self.rows = self.present = 0
+        self.markers: Counter[str] = Counter()
+        self.numbers: int | None = None if typed_text else 0
+        self.first_share = 0.0
+        self.low, self.high = np.inf, -np.inf
+        self.whole = True
+        self.coded = False
+        self.times: int | None = 0
+        self.formats: list[str | None] = []
+        self.has_hours = False
+        self.values: Counter[str] | None = Counter()
+        self.strange: list[tuple[int, str]] = []
+        self.shown: list[str] = []
+        self._decimal = decimal
+        self._hashes: list[npt.NDArray[np.uint64]] | None = []
+
+    @property
+    def unique(self) -> bool:
+        """Whether no value came twice."""
+        if self._hashes is None or not self._hashes:
+            return False
+        return len(np.unique(np.concatenate(self._hashes))) == self.present
+
+    def add(self, given: pa.Array) -> None:
+        """Take a batch into account."""
+        texts = _texts(given)
+        marked = pc.is_in(texts, pa.array(MARKERS))
+        if texts.null_count or pc.any(marked).as_py():
+            marked = pc.fill_null(marked, fill_value=True)
+            self.markers.update(_counts(pc.fill_null(texts.filter(marked), "")))
+            places = pc.indices_nonzero(pc.invert(marked))
+        else:
+            places = pa.array(np.arange(len(texts)))
+        kept = texts.take(places) if len(places) < len(texts) else texts
+        if len(kept):
+            self.shown = self.shown or kept[:TRIED].to_pylist()
+            self._numbers(kept, places)
+            self._times(kept, places)
+            self._distinct(kept)
+        self.rows += len(texts)
+        self.present += len(kept)
+
+    def restore(self, missing: Iterable[str]) -> None:
+        """Count markers that are none of `missing` as values again."""
+        for text in set(self.markers) - set(missing):
+            count = self.markers.pop(text)
+            self.present += count
+            if self.values is not None:
+                self.values[text] += count
+
+    def _numbers(self, kept: pa.Array, places: pa.Array) -> None:
+        if self.numbers is None:
+            return
+        parsed = parse_numbers(kept, self._decimal)
+        found = len(kept) - parsed.null_count
+        if not self.present:
+            self.first_share = found / len(kept)
+            if self.first_share < LIKELY:
+                self.numbers = None
+                return
+        self.numbers += found
+        self._note_strange(kept, parsed, places)
+        limits = pc.min_max(parsed.filter(pc.fill_null(pc.is_finite(parsed), fill_value=False)))
+        if limits["min"].is_valid:
+            self.low = min(self.low, limits["min"].as_py())
+            self.high = max(self.high, limits["max"].as_py())
+        self.whole = self.whole and bool(pc.all(pc.equal(parsed, pc.floor(parsed))).as_py())
+        if self.whole and not self.coded:
+            self.coded = bool(pc.any(pc.match_substring_regex(kept, CODE)).as_py())
+
+    def _times(self, kept: pa.Array, places: pa.Array) -> None:
+        if self.times is None or self.numbers is not None:
+            return
+        if not self.present:
+            sample = kept[:TRIED]
+            self.formats = [form for form in FORMATS if _share_of_times(sample, form) >= LIKELY]
+        if not self.formats:
+            self.times = None
+            return
+        parsed = parse_times(kept, self.formats[0])
+        self.times += len(kept) - parsed.null_count
+        self._note_strange(kept, parsed, places)
+        self.has_hours = self.has_hours or bool(
+            pc.any(pc.not_equal(parsed, pc.floor_temporal(parsed, unit="day"))).as_py()
+        )
+
+    def _note_strange(self, kept: pa.Array, parsed: pa.Array, places: pa.Array) -> None:
+        if parsed.null_count and not self.strange:
+            for place in pc.indices_nonzero(parsed.is_null())[:3].to_pylist():
+                self.strange.append((self.rows + places[place].as_py() + 1, kept[place].as_py()))
+
+    def _distinct(self, kept: pa.Array) -> None:
+        if self.numbers is not None and not self.whole:
+            self._hashes = None
+        if self.values is None and self._hashes is None:
+            return
+        distinct = pc.count_distinct(kept).as_py()
+        if self._hashes is not None:
+            if distinct < len(kept):
+                self._hashes = None
+            else:
+                self._hashes.append(pd.util.hash_array(kept.to_numpy(zero_copy_only=False)))
+        if self.values is not None:
+            if distinct <= MOST_DISTINCT:
+                self.values.update(_counts(kept))
+            if distinct > MOST_DISTINCT or len(self.values) > MOST_DISTINCT:
+                self.values = None
+
+
+def _texts(given: pa.Array) -> pa.Array:
+    if pa.types.is_floating(given.type):
+        given = pc.if_else(pc.is_nan(given), None, given)
+    if pa.types.is_nested(given.type) or pa.types.is_binary(given.type):
+        return pa.array([None if each is None else "(no text)" for each in given.to_pylist()])
+    return given.cast(pa.string())
+
+
+def _counts(texts: pa.Array) -> dict[str, int]:
+    counted = texts.value_counts()
+    values, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+    return dict(zip(values, counts, strict=True))
+
+
+def _share_of_times(sample: pa.Array, form: str | None) -> float:
+    return 1.0 - float(parse_times(sample, form).null_count) / len(sample)

@@ -1,0 +1,126 @@
+"""Typed: a column's values as the contract's type, and which of them are none.
+
+In memory and in Parquet, integers, numbers and booleans are float64, texts are strings, and points
+in time are microseconds in UTC.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..contract import Column
+
+MAX_INTEGER = 2**53
+"""The integers up to it are the ones that float64 tells apart; larger codes are text."""
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+ZONE = r"(Z|[+-]\d\d:?\d\d)$"
+TIME = pa.timestamp("us", "UTC")
+ISO_TIME = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?$"
+
+
+class Typed(NamedTuple):
+    """Values of equal length, null where missing or wrong; and whether each is wrong."""
+
+    values: pa.Array
+    wrong: pa.Array
+
+
+def typed(column: Column, values: pa.Array, missing: Sequence[str], decimal: str) -> Typed:
+    """One batch of one column in the contract's type.
+
+    missing: texts that stand for no value, beside "".
+    decimal: the decimal character of texts.
+    """
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_large_string(values.type) or pa.types.is_string_view(values.type):
+        values = values.cast(pa.string())
+    if pa.types.is_string(values.type):
+        values = _unless(pc.is_in(values, pa.array({*missing, ""})), values)
+    if column.type == "string":
+        return Typed(values.cast(pa.string()), pa.repeat(pa.scalar(value=False), len(values)))
+    if column.is_time:
+        return _times(column, values)
+    if column.type == "boolean":
+        return _booleans(column, values.cast(pa.string()))
+    return _numbers(column, values, decimal)
+
+
+def _unless(unfit: pa.Array, values: pa.Array) -> pa.Array:
+    """The values, null where unfit; as they are where all fit, which is the usual case."""
+    return pc.if_else(unfit, None, values) if pc.any(unfit).as_py() else values
+
+
+def _numbers(column: Column, values: pa.Array, decimal: str) -> Typed:
+    given = values
+    if pa.types.is_integer(values.type) and column.type == "integer":
+        values = _unless(pc.greater(pc.abs(values), MAX_INTEGER), values).cast(pa.float64())
+    elif pa.types.is_string(values.type):
+        values = parse_numbers(values, decimal)
+    else:
+        values = values.cast(pa.float64(), safe=False)
+    values = _unless(pc.invert(pc.is_finite(values)), values)
+    if column.type == "integer":
+        values = _unless(pc.not_equal(values, pc.floor(values)), values)
+        values = _unless(pc.greater(pc.abs(values), MAX_INTEGER), values)
+    return Typed(values, pc.and_(given.is_valid(), values.is_null()))
+
+
+def parse_numbers(values: pa.Array, decimal: str) -> pa.Array:
+    """Texts as float64, null where one is no number with this decimal character."""
+    if decimal == ",":
+        values = _unless(pc.match_substring(values, "."), values)
+        values = pc.replace_substring(values, ",", ".")
+    try:
+        return values.cast(pa.float64())
+    except pa.ArrowInvalid:
+        values = pc.utf8_trim_whitespace(values)
+        unfit = pc.invert(pc.match_substring_regex(values, NUMBER))
+        return _unless(unfit, values).cast(pa.float64())
+
+
+def _booleans(column: Column, values: pa.Array) -> Typed:
+    true = pc.is_in(values, pa.array(column.true_values))
+    false = pc.is_in(values, pa.array(column.false_values))
+    known = pc.or_(true, false)
+    numbers = pc.if_else(known, true.cast(pa.float64()), None)
+    return Typed(numbers, pc.and_(values.is_valid(), pc.invert(known)))
+
+
+def _times(column: Column, values: pa.Array) -> Typed:
+    if pa.types.is_string(values.type):
+        found = parse_times(values, column.format)
+    elif pa.types.is_temporal(values.type):
+        found = values.cast(pa.timestamp("us", getattr(values.type, "tz", None)), safe=False)
+        found = found.cast(TIME)
+    else:
+        found = pa.nulls(len(values), TIME)
+    return Typed(found, pc.and_(values.is_valid(), found.is_null()))
+
+
+def parse_times(values: pa.Array, form: str | None) -> pa.Array:
+    """Texts as points in time, null where one is none; without a zone they are UTC."""
+    if form is not None:
+        return pc.strptime(values, form, "us", error_is_null=True).cast(TIME)
+    values = _unless(pc.invert(pc.match_substring_regex(values, ISO_TIME)), values)
+    zoned = pc.match_substring_regex(values, ZONE)
+    return pc.if_else(
+        zoned,
+        _cast_each(pc.if_else(zoned, values, None), TIME),
+        _cast_each(pc.if_else(zoned, None, values), pa.timestamp("us")).cast(TIME),
+    )
+
+
+def _cast_each(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Cast, value by value where one of them, such as 30 February, cannot be cast."""
+    try:
+        return values.cast(kind)
+    except pa.ArrowInvalid:
+        if len(values) == 1:
+            return pa.nulls(1, kind)
+        half = len(values) // 2
+        return pa.concat_arrays([_cast_each(values[:half], kind), _cast_each(values[half:], kind)])
