@@ -22,6 +22,7 @@ class Layout:
 
     contract = Below("contract.yaml")
     params = Below("params.yaml")
+    smoke_cases = Below("tests/smoke/cases.yaml")
     external = Below("data/external")
     reference = Below("data/reference.json")
     raw = Below("data/raw.parquet")

@@ -41,7 +41,7 @@ def test_a_known_row_gets_its_answer(case: dict[str, Any], service: httpx2.Clien
     answer = response.json()
     if "label" in case:
         assert answer["label"] == case["label"], answer
-    else:
+    elif "least" in case:
         assert case["least"] <= answer["value"] <= case["most"], answer
 
 

@@ -64,6 +64,10 @@ def run(  # noqa: PLR0913  (each is an option of `make adopt`)
         DataError: the table cannot be read, or has no such target.
         AdoptError: the present contract was edited, and `replace` is empty.
     """
+    if not data or not target:
+        raise AdoptError(
+            "DATA names no table, or TARGET no column: make adopt DATA=customers.csv TARGET=churn"
+        )
     old = load_contract(layout.contract)
     with take(layout, data, query) as taken:
         first = files(taken.place)[0]
@@ -93,6 +97,8 @@ def run(  # noqa: PLR0913  (each is an option of `make adopt`)
         _respect_edits(layout.contract, text, replace)
         taken.keep()
     _set_task(layout.params, found)
+    if layout.smoke_cases.exists():
+        write_bytes(layout.smoke_cases, _smoke_cases(Contract.model_validate(content)))
     layout.reference.unlink(missing_ok=True)
     write_bytes(layout.contract, text.encode("utf-8"))
     print(f"adopt: wrote {layout.contract}; look at it, then `make serve`")
@@ -278,6 +284,13 @@ def _respect_edits(path: Path, text: str, replace: str) -> None:
         f"{path} was edited since it was generated, so it stays; the difference stands above: add"
         " REPLACE=1 to take the new one over the edits, or edit it yourself"
     )
+
+
+def _smoke_cases(contract: Contract) -> bytes:
+    return (
+        "# The contract's example. Add rows whose answer is clear, with label, or least and most.\n"
+        f"- name: the contract's example\n  row: {_yaml(contract.example)}\n"
+    ).encode()
 
 
 def _set_task(path: Path, task: str) -> None:

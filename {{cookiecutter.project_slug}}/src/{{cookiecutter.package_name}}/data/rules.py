@@ -31,7 +31,7 @@ def broken(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
             }
         )
         return found.drop_duplicates(ignore_index=True)
-    return pd.DataFrame({"rule": [], "column": [], "index": []})
+    return pd.DataFrame({"rule": [], "column": [], "index": []}, dtype=object)
 
 
 def _schema(contract: Contract) -> pandera.DataFrameSchema:
