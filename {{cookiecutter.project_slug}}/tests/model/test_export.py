@@ -108,8 +108,12 @@ def test_derived_features_go_all_the_way(
         "categories": len(before.categories) + 1,
     }
     assert {"twice_as_much", "known"} <= set(read_json(layout.metrics)["single_feature"])
-    rows = probes(contract, held_out(layout, contract), 7)
-    expected = answers(contract, load(layout.model), rows.table())
+    seen, model = held_out(layout, contract), load(layout.model)
+    assert "remainder" not in model.named_steps["columns"].named_transformers_
+    rows = probes(contract, seen, 7)
+    assert np.nanmax(rows.numbers[:, -1]) > np.nanmax(seen.numbers[:, -1])
+    assert "a category that no training row holds" in rows.categories[:, -1]
+    expected = answers(contract, model, rows.table())
     assert compare(load_predictor(layout.serving).answers(rows), expected).differing == 0
 
 
