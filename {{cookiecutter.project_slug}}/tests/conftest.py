@@ -1,15 +1,17 @@
 """What the suites share: the pipeline run once, and a service on its model."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from {{ cookiecutter.package_name }}.contract import Contract, load_contract
+from {{ cookiecutter.package_name }}.contract import Column, Contract, load_contract
 from {{ cookiecutter.package_name }}.data import ingest, split, validate
+from {{ cookiecutter.package_name }}.features import Encoder, as_parameter
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.params import Params, load_params
 from {{ cookiecutter.package_name }}.serving.app import create_app
@@ -65,6 +67,25 @@ def layout(pipeline: Layout, tmp_path: Path) -> Layout:
 @pytest.fixture(scope="session")
 def predictor(pipeline: Layout) -> Predictor:
     return load_predictor(pipeline.serving)
+
+
+@pytest.fixture
+def derive(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Adds a derived feature that reads columns of whatever contract there is."""
+
+    def add(name: str, kind: Any, columns: Sequence[Column], compute: Callable[..., Any]) -> None:
+        def function(**given: Any) -> Any:
+            return compute(*given.values())
+
+        names = [as_parameter(column.name) for column in columns]
+        parameters = [Parameter(each, Parameter.KEYWORD_ONLY) for each in names]
+        function.__name__ = name
+        function.__annotations__ = {"return": kind}
+        function.__dict__["__signature__"] = Signature(parameters)
+        (before,) = Encoder.__init__.__defaults__ or ((),)
+        monkeypatch.setattr(Encoder.__init__, "__defaults__", ((*before, function),))
+
+    return add
 
 
 @pytest.fixture

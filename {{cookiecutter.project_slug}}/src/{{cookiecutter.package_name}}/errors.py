@@ -9,7 +9,7 @@ class ProjectError(Exception):
 
 
 class ContractError(ProjectError):
-    """contract.yaml cannot be used."""
+    """contract.yaml, or a derived feature beside it, cannot be used."""
 
 
 class ParamsError(ProjectError):
@@ -70,6 +70,10 @@ class InvalidRowsError(RequestError):
 
 class NoFiniteAnswerError(RequestError):
     """The model has no finite answer for a row."""
+
+
+class DerivedError(RequestError):
+    """A derived feature cannot be computed for the rows."""
 
 
 class PredictionLogError(RequestError):

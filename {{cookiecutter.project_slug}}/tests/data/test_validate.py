@@ -113,8 +113,8 @@ def test_equal_rows_are_counted_and_too_many_stop_the_pipeline(layout: Layout) -
     validate.run(layout)
     assert read_json(layout.validation_report)["rules"]["duplicate_row"]["rows"] == before + 5
     assert len(pd.read_parquet(layout.valid)) == len(frame) + 5
-    pd.concat([frame, frame[: len(frame) // 10]]).to_parquet(layout.raw, index=False)
-    with pytest.raises(DataError, match="duplicate_row: .* against 0.05"):
+    pd.concat([frame, frame[: len(frame) // 2]]).to_parquet(layout.raw, index=False)
+    with pytest.raises(DataError, match="duplicate_row: .* against 0.2"):
         validate.run(layout)
 
 

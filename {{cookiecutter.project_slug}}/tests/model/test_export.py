@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -6,9 +7,10 @@ import pytest
 from onnxruntime import InferenceSession
 
 from {{ cookiecutter.package_name }}.contract import Contract
+from {{ cookiecutter.package_name }}.derived import Categories, Numbers
 from {{ cookiecutter.package_name }}.errors import ArtefactError, ExportError
-from {{ cookiecutter.package_name }}.features import Features
-from {{ cookiecutter.package_name }}.files import read_json
+from {{ cookiecutter.package_name }}.features import Encoder, Features
+from {{ cookiecutter.package_name }}.files import read_json, write_json
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.params import Model, load_params
 from {{ cookiecutter.package_name }}.serving.predictor import load_predictor
@@ -59,10 +61,11 @@ def test_trees_agree_where_an_input_equals_a_rounded_threshold(
     layout: Layout, contract: Contract
 ) -> None:
     random = np.random.default_rng(0)
-    count = len(contract.numbers)
+    encoder = Encoder(contract)
+    count = len(encoder.numbers)
     for _ in range(5):
         numbers = random.integers(0, 1000, (1200, count)).astype(np.float64) / 100
-        table = np.full((1200, len(contract.features)), "", object)
+        table = np.full((1200, count + len(encoder.categories)), "", object)
         table[:, :count] = numbers.astype(np.float32)
         targets = (random.random(1200) < numbers[:, 0] / 10).astype(np.int64)
         model = build(contract, load_params(layout.params).model, 0).fit(table[:300], targets[:300])
@@ -78,14 +81,50 @@ def test_trees_agree_where_an_input_equals_a_rounded_threshold(
 
 def test_the_probes_hold_the_contracts_edges(layout: Layout, contract: Contract) -> None:
     rows = probes(contract, held_out(layout, contract), 7)
-    for place, column in enumerate(contract.numbers):
+    encoder = Encoder(contract)
+    for place, column in enumerate(encoder.numbers):
         values = rows.numbers[:, place]
         assert np.isnan(values).any()
         for limit in (column.constraints.minimum, column.constraints.maximum):
             assert limit is None or (values == np.float32(limit)).any()
-    for place in range(len(contract.categories)):
+    for place in range(len(encoder.categories)):
         words = set(rows.categories[:, place])
         assert {"", "a category that no training row holds"} <= words
+
+
+def test_derived_features_go_all_the_way(
+    layout: Layout, contract: Contract, derive: Callable[..., None]
+) -> None:
+    number, word = contract.numbers[0], contract.categories[0]
+    before = Encoder(contract)
+    derive("twice_as_much", Numbers, [number], lambda values: 2 * values)
+    derive("known", Categories, [word], lambda words: np.where(words == "", "no", "yes"))
+    use(layout, simpler(contract))
+    export.run(layout)
+    session = InferenceSession(str(layout.serving / "model.onnx"))
+    shapes = {each.name: each.shape[1] for each in session.get_inputs()}
+    assert shapes == {
+        "numbers": len(before.numbers) + 1,
+        "categories": len(before.categories) + 1,
+    }
+    assert {"twice_as_much", "known"} <= set(read_json(layout.metrics)["single_feature"])
+    seen, model = held_out(layout, contract), load(layout.model)
+    assert "remainder" not in model.named_steps["columns"].named_transformers_
+    rows = probes(contract, seen, 7)
+    assert np.nanmax(rows.numbers[:, -1]) > np.nanmax(seen.numbers[:, -1])
+    assert "a category that no training row holds" in rows.categories[:, -1]
+    expected = answers(contract, model, rows.table())
+    assert compare(load_predictor(layout.serving).answers(rows), expected).differing == 0
+
+
+def test_a_model_of_other_derived_features_is_refused(layout: Layout) -> None:
+    path = layout.serving / "model.json"
+    described = read_json(path)
+    ours = described["derived_sha256"]
+    other = "0" * 64
+    write_json(path, {**described, "derived_sha256": other})
+    with pytest.raises(ArtefactError, match=f"SHA-256 {other}, but this one has {ours}; run `make"):
+        load_predictor(layout.serving)
 
 
 def test_an_artefact_of_another_model_is_refused(

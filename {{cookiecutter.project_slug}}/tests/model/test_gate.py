@@ -1,8 +1,11 @@
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from {{ cookiecutter.package_name }}.contract import Contract
+from {{ cookiecutter.package_name }}.derived import Numbers
 from {{ cookiecutter.package_name }}.errors import GateError, TrainingError
 from {{ cookiecutter.package_name }}.files import read_json, write_json
 from {{ cookiecutter.package_name }}.layout import Layout
@@ -64,6 +67,24 @@ def test_a_leaking_category_is_refused_by_name(layout: Layout, contract: Contrac
         frame.to_parquet(path, index=False)
     train.run(layout)
     with pytest.raises(GateError, match=f"REFUSED leakage: {column} alone predicts the target"):
+        judge_again(layout)
+
+
+def test_a_leak_that_a_derived_feature_finds_is_refused_by_its_name(
+    layout: Layout, contract: Contract, derive: Callable[..., None]
+) -> None:
+    column, random = contract.numbers[0], np.random.default_rng(0)
+    derive("last_digit", Numbers, [column], lambda values: values % 10)
+    for path in (layout.train, layout.test):
+        frame = pd.read_parquet(path)
+        targets = to_rows(contract, frame).targets
+        if not contract.labels:
+            targets = (targets / targets.std()).round().clip(1, 3)
+            frame[contract.target.name] = targets
+        frame[column.name] = 10.0 * random.integers(10_000, size=len(targets)) + targets
+        frame.to_parquet(path, index=False)
+    train.run(layout)
+    with pytest.raises(GateError, match="REFUSED leakage: last_digit alone predicts the target"):
         judge_again(layout)
 
 

@@ -2,12 +2,15 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from {{ cookiecutter.package_name }}.contract import Contract
+from {{ cookiecutter.package_name }}.derived import Categories, Numbers
 from {{ cookiecutter.package_name }}.errors import TrainingError
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.params import Model, Params
@@ -78,6 +81,29 @@ def test_a_label_without_rows_is_refused(layout: Layout, contract: Contract) -> 
     else:
         frame[name] = "surprise"
     with pytest.raises((TrainingError, ValueError), match="surprise"):
+        to_rows(contract, frame)
+
+
+@pytest.mark.parametrize(
+    ("kind", "compute"),
+    [
+        (Numbers, lambda values: values - np.nanmean(values)),
+        (Numbers, np.cumsum),
+        (Numbers, lambda values: np.r_[np.nan, values[:-1]]),
+        (Categories, lambda values: np.where(values > np.nanmedian(values), "high", "low")),
+    ],
+)
+def test_a_derived_feature_that_depends_on_other_rows_is_refused(
+    kind: Any,
+    compute: Callable[..., Any],
+    layout: Layout,
+    contract: Contract,
+    derive: Callable[..., None],
+) -> None:
+    frame = pd.read_parquet(layout.train)
+    frame[contract.numbers[0].name] = np.arange(1.0, len(frame) + 1)
+    derive("beside", kind, contract.numbers[:1], compute)
+    with pytest.raises(TrainingError, match="beside differs when row .* comes alone"):
         to_rows(contract, frame)
 
 

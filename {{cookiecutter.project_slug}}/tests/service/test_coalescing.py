@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from {{ cookiecutter.package_name }}.contract import Contract
-from {{ cookiecutter.package_name }}.errors import NoFiniteAnswerError
+from {{ cookiecutter.package_name }}.errors import DerivedError, NoFiniteAnswerError, RequestError
 from {{ cookiecutter.package_name }}.features import Encoder
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.serving.coalescing import Coalescer
@@ -61,16 +61,17 @@ def test_a_failed_call_fails_those_that_shared_it_and_no_other() -> None:
     assert [isinstance(answer, RuntimeError) for answer in answers] == [True] * 128 + [False] * 72
 
 
-def test_a_row_without_a_finite_answer_is_refused_alone() -> None:
+@pytest.mark.parametrize("refusal", [DerivedError, NoFiniteAnswerError])
+def test_a_row_without_an_answer_is_refused_alone(refusal: type[RequestError]) -> None:
     def predict(bodies: Any) -> list[bytes]:
         if 7 in numbers(bodies):
-            raise NoFiniteAnswerError("not finite")
+            raise refusal("not finite")
         return [b"fine"] * len(bodies)
 
     answers = asyncio.run(ask(Coalescer(predict), 20))
     refused = [place for place, answer in enumerate(answers) if answer != b"fine"]
     assert refused == [7]
-    assert isinstance(answers[7], NoFiniteAnswerError)
+    assert isinstance(answers[7], refusal)
 
 
 def test_one_that_left_keeps_no_other_waiting() -> None:

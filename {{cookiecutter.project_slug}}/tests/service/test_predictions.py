@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from {{ cookiecutter.package_name }}.contract import Contract
+from {{ cookiecutter.package_name }}.derived import Numbers
 from {{ cookiecutter.package_name }}.features import Encoder, Features
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.serving.app import create_app
@@ -206,6 +208,22 @@ def test_an_answer_that_is_not_finite_is_refused(
     response = ask(client, row)
     assert response.status_code == 422
     assert response.json()["detail"].startswith("the model has no finite answer")
+    assert log_file.read_text(encoding="utf-8") == ""
+
+
+def failing(values: Any) -> Any:
+    raise ValueError(f"planted {values[0]}")
+
+
+def test_a_derived_feature_that_fails_is_a_refusal(
+    predictor: Predictor, row: Row, log_file: Path, derive: Callable[..., None]
+) -> None:
+    derive("broken", Numbers, predictor.contract.numbers[:1], failing)
+    client = TestClient(create_app(predictor, PredictionLog(str(log_file)), Settings()))
+    for content in (row, [row] * 500):  # alone in a thread, and with whatever arrives beside it
+        response = ask(client, content)
+        assert response.status_code == 422
+        assert "derived.py: broken fails on these rows (ValueError: planted" in response.text
     assert log_file.read_text(encoding="utf-8") == ""
 
 

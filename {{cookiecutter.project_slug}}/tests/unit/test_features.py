@@ -22,7 +22,7 @@ def test_rows_and_columns_are_encoded_alike(contract: Contract, rows: list[dict[
 def test_numbers_are_float32_and_nan_where_missing(
     contract: Contract, rows: list[dict[str, Any]]
 ) -> None:
-    numbers = Encoder(contract).rows(rows).numbers
+    numbers = Encoder(contract, ()).rows(rows).numbers
     assert numbers.dtype == np.float32
     assert numbers.shape == (3, len(contract.numbers))
     assert np.isnan(numbers[1]).all()
@@ -33,7 +33,7 @@ def test_numbers_are_float32_and_nan_where_missing(
 def test_a_missing_category_is_a_category_of_its_own(
     contract: Contract, rows: list[dict[str, Any]]
 ) -> None:
-    categories = Encoder(contract).rows(rows).categories
+    categories = Encoder(contract, ()).rows(rows).categories
     assert categories.shape == (3, len(contract.categories))
     assert (categories[1] == "").all()
     expected = [contract.example[column.name] for column in contract.categories]

@@ -65,9 +65,8 @@ class Evidence:
     def add(self, given: pa.Array) -> None:
         """Take a batch into account."""
         texts = _texts(given)
-        marked = pc.is_in(texts, pa.array(MARKERS))
-        if texts.null_count or pc.any(marked).as_py():
-            marked = pc.fill_null(marked, fill_value=True)
+        marked = pc.or_(pc.is_in(texts, pa.array(MARKERS)), texts.is_null())
+        if pc.any(marked).as_py():
             self.markers.update(_counts(pc.fill_null(texts.filter(marked), "")))
             places = pc.indices_nonzero(pc.invert(marked))
         else:

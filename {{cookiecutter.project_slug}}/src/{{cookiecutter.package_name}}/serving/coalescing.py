@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from ..errors import NoFiniteAnswerError
+from ..errors import DerivedError, NoFiniteAnswerError
 from .request import Parsed
 
 MAX_ROWS_TOGETHER = 128
@@ -39,7 +39,7 @@ class Coalescer:
     def _answer(self, together: list[tuple[Parsed, asyncio.Future[bytes]]]) -> None:
         try:
             answers = self._predict([parsed for parsed, _ in together])
-        except NoFiniteAnswerError as refusal:
+        except (DerivedError, NoFiniteAnswerError) as refusal:
             if len(together) == 1:
                 together[0][1].set_exception(refusal)
                 return

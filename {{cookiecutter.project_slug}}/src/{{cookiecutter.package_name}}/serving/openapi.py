@@ -34,7 +34,7 @@ REFUSALS = {
     "400": "The body is no JSON text, or names a key twice.",
     "413": "The body, or its number of rows, exceeds the limit.",
     "415": "The body is not declared as JSON.",
-    "422": "A field is unknown, missing, of a wrong type or out of range.",
+    "422": "A field is unknown, missing, of a wrong type or out of range; or no answer exists.",
     "503": "The prediction could not be logged, so it is not answered.",
 }
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import onnxruntime
 
 from ..contract import Contract, load_contract
-from ..errors import ArtefactError
-from ..features import Encoder, Features
+from ..errors import ArtefactError, ProjectError
+from ..features import Encoder, Features, derived_sha256
 from ..trusted import TRUSTED_TYPES
 from ..yaml_file import Strict, load_yaml
 
@@ -30,6 +30,7 @@ class ModelInfo(Strict):
     artefact: Literal["model.onnx", "model.skops"]
     sha256: str
     contract_sha256: str
+    derived_sha256: str
     estimator: str
     scikit_learn: str
     metrics: dict[str, float]
@@ -53,19 +54,26 @@ def load_predictor(folder: Path) -> Predictor:
     """Load a folder that `export` wrote; hashes are checked before anything is parsed.
 
     Raises:
-        ArtefactError: a file is missing or altered, was made by another scikit-learn, or does
-            not answer the contract's example.
+        ArtefactError: a file is missing or altered, was made with another derived.py or
+            scikit-learn, or does not answer the contract's example.
+        DerivedError: a derived feature fails on the example.
     """
     info = load_yaml(folder / "model.json", ModelInfo, ArtefactError, REMEDY)
     path = folder / info.artefact
     content = _checked(path, info.sha256)
     _checked(folder / "contract.yaml", info.contract_sha256)
+    if (found := derived_sha256()) != info.derived_sha256:
+        raise ArtefactError(
+            f"{folder / 'model.json'}: the model was trained with a derived.py of SHA-256"
+            f" {info.derived_sha256}, but this one has {found}; run `make train`, or take code and"
+            " folder from one release"
+        )
     contract = load_contract(folder / "contract.yaml")
     load = _load_onnx if info.artefact == "model.onnx" else _load_skops
     try:
         predictor = Predictor(contract, info, load(content, info, contract))
         example = predictor.answers(Encoder(contract).rows([contract.example]))
-    except ArtefactError:
+    except ProjectError:
         raise
     except Exception as fault:  # each runtime has exceptions of its own
         raise ArtefactError(

@@ -14,6 +14,7 @@ STATUSES: dict[type[errors.RequestError], HTTPStatus] = {
     errors.MediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.InvalidRowsError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.NoFiniteAnswerError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.DerivedError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.PredictionLogError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

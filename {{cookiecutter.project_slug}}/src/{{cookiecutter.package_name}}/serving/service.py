@@ -38,6 +38,7 @@ class PredictionService:
         """Predict for bodies together, and log before answering, each in the shape of its body.
 
         Raises:
+            DerivedError: a derived feature fails on the rows.
             NoFiniteAnswerError: the model has no finite answer for a row.
             PredictionLogError: the predictions cannot be logged.
         """

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from ..contract import Contract, load_contract
 from ..data.table import read_table
 from ..errors import ExportError, GateError
+from ..features import Encoder, derived_sha256
 from ..files import read_json, write_bytes, write_json
 from ..layout import Layout
 from ..params import load_params
@@ -51,6 +52,7 @@ def run(layout: Layout = Layout()) -> None:
         "artefact": f"model.{params.artefact}",
         "sha256": digest,
         "contract_sha256": hashlib.sha256(layout.contract.read_bytes()).hexdigest(),
+        "derived_sha256": derived_sha256(),
         "estimator": params.model.estimator,
         "scikit_learn": sklearn.__version__,
         "metrics": read_json(layout.metrics)["model"],
@@ -81,11 +83,12 @@ def to_onnx(contract: Contract, model: Pipeline) -> bytes:
     Raises:
         ExportError: skl2onnx cannot convert it; the message names the other way.
     """
+    encoder = Encoder(contract)
     inputs: list[tuple[str, Any]] = []
-    if contract.numbers:
-        inputs.append(("numbers", FloatTensorType([None, len(contract.numbers)])))
-    if contract.categories:
-        inputs.append(("categories", StringTensorType([None, len(contract.categories)])))
+    if encoder.numbers:
+        inputs.append(("numbers", FloatTensorType([None, len(encoder.numbers)])))
+    if encoder.categories:
+        inputs.append(("categories", StringTensorType([None, len(encoder.categories)])))
     model = _with_float32_thresholds(model)
     options = {id(model): {"zipmap": False}} if contract.task == "classification" else None
     try:

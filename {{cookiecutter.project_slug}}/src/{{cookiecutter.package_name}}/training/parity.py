@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract import Contract
-from ..features import MISSING_CATEGORY, Features
+from ..features import MISSING_CATEGORY, Encoder, Features
 
 ROWS = 20_000
 """Rows compared at the least, so that one disagreement in 10,000 is seen."""
@@ -63,8 +63,8 @@ def probes(contract: Contract, held_out: Features, seed: int) -> Features:
 
 def _edges(contract: Contract, held_out: Features) -> Features:
     """For each feature: missing and extreme, or missing and unseen, the rest from a real row."""
-    rows = []
-    for place, column in enumerate(contract.numbers):
+    rows, encoder = [], Encoder(contract)
+    for place, column in enumerate(encoder.numbers):
         seen = held_out.numbers[:, place]
         seen = seen[np.isfinite(seen)]
         low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
@@ -82,7 +82,7 @@ def _edges(contract: Contract, held_out: Features) -> Features:
         numbers[row, place] = value
     words = [
         (place, word)
-        for place in range(len(contract.categories))
+        for place in range(len(encoder.categories))
         for word in (MISSING_CATEGORY, UNSEEN)
     ]
     categories = np.repeat(held_out.categories[:1], len(words), axis=0)

@@ -13,6 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from ..contract import Contract
 from ..errors import TrainingError
+from ..features import Encoder
 from ..params import Model
 
 
@@ -43,14 +44,15 @@ def build(contract: Contract, model: Model, seed: int) -> Pipeline:
         numbers = make_pipeline(
             StandardScaler(), SimpleImputer(strategy="constant", fill_value=0.0)
         )
-    count = len(contract.numbers)
+    encoder = Encoder(contract)
+    count = len(encoder.numbers)
     columns = ColumnTransformer(
         [
             ("numbers", numbers, list(range(count))),
             (
                 "categories",
                 OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32),
-                list(range(count, len(contract.features))),
+                list(range(count, count + len(encoder.categories))),
             ),
         ]
     )

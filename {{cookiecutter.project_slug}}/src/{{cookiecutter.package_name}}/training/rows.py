@@ -10,6 +10,9 @@ from ..contract import Contract
 from ..errors import TrainingError
 from ..features import Encoder, Features
 
+ROWS_ALONE = 50
+"""Rows looked at alone; a feature that depends on its neighbours shows in nearly any of them."""
+
 
 class Rows(NamedTuple):
     """Features and targets of equal length.
@@ -25,12 +28,13 @@ def to_rows(contract: Contract, frame: pd.DataFrame) -> Rows:
     """Encode a validated table.
 
     Raises:
-        TrainingError: a target is none of the contract's labels.
+        TrainingError: a target is none of the contract's labels, or a derived feature of a row
+            depends on the rows beside it.
     """
-    columns = {column.name: frame[column.name].tolist() for column in contract.features}
+    features = _encode(contract, frame)
     target = frame[contract.target.name]
     if contract.task == "regression":
-        return Rows(Encoder(contract).columns(columns), target.to_numpy(np.float64))
+        return Rows(features, target.to_numpy(np.float64))
     places = {label: place for place, label in enumerate(contract.labels)}
     unknown = sorted(set(target) - set(places))
     if unknown:
@@ -38,5 +42,26 @@ def to_rows(contract: Contract, frame: pd.DataFrame) -> Rows:
             f"column {contract.target.name} holds {unknown}, none of the labels"
             f" {list(places)} in contract.yaml; add them there or correct the data"
         )
-    codes = np.array([places[label] for label in target], np.int64)
-    return Rows(Encoder(contract).columns(columns), codes)
+    return Rows(features, np.array([places[label] for label in target], np.int64))
+
+
+def _encode(contract: Contract, frame: pd.DataFrame) -> Features:
+    """All rows together; some of them are encoded alone, too, as the service may meet them."""
+    columns = {column.name: frame[column.name].tolist() for column in contract.features}
+    encoder = Encoder(contract)
+    together = encoder.columns(columns)
+    for place in range(0, len(frame), len(frame) // ROWS_ALONE + 1):
+        alone = encoder.columns(
+            {name: values[place : place + 1] for name, values in columns.items()}
+        )
+        same = [
+            *np.isclose(alone.numbers[0], together.numbers[place], 1e-5, 0, equal_nan=True),
+            *(alone.categories[0] == together.categories[place]),
+        ]
+        if not all(same):
+            name = [*encoder.numbers, *encoder.categories][same.index(False)].name
+            raise TrainingError(
+                f"derived.py: {name} differs when row {place} comes alone, as in serving; compute"
+                " it from its own row, and write what it needs of the others down as a constant"
+            )
+    return together
