@@ -159,7 +159,7 @@ def _identifier(column: Evidence) -> Decision | None:
     named = split_words(column.name)[-1:] and split_words(column.name)[-1] in IDENTIFIERS
     many = column.values is None or len(column.values) > MOST_LISTED
     steps = column.high - column.low + 1 == column.present and column.numbers is not None
-    texts = column.numbers is None
+    texts = column.numbers is None and not any(" " in each for each in column.shown)
     if not many or not (named or (column.unique and (steps or texts))):
         return None
     constraints: dict[str, Any] = _required(column)

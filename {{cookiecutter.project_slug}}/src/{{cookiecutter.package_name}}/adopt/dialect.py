@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from ..contract import Source
-from ..data.source import is_parquet, open_text, refuse_other_formats
+from ..data.source import find_fault, is_parquet, open_text, refuse_other_formats
 from ..errors import DataError
 
 MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -30,10 +32,21 @@ def find_dialect(file: Path, path: str, encoding: str = "", delimiter: str = "")
     with file.open("rb") as opened:
         mark = opened.read(2)
     encoding = encoding or MARKS.get(mark, "utf-8")
-    source = Source(path=path, encoding=encoding)
-    found = delimiter or _delimiter(file, source)
-    source = source.model_copy(update={"delimiter": found})
-    return source.model_copy(update={"decimal_char": _decimal(file, source)})
+    try:
+        delimiter = delimiter or _delimiter(file, _source(path, encoding, ","))
+        source = _source(path, encoding, delimiter)
+        return source.model_copy(update={"decimal_char": _decimal(file, source)})
+    except UnicodeError:
+        find_fault(file, _source(path, encoding, ","))
+        raise
+
+
+def _source(path: str, encoding: str, delimiter: str) -> Source:
+    try:
+        return Source(path=path, encoding=encoding, delimiter=delimiter)
+    except ValidationError as fault:
+        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors())
+        raise DataError(f"ENCODING={encoding}, DELIMITER={delimiter}: {said}") from None
 
 
 def _records(file: Path, source: Source) -> Iterator[list[str]]:

@@ -109,7 +109,7 @@ def _first_line(path: Path, source: Source) -> list[str]:
         with open_text(path, source) as file:
             return next(csv.reader(file, delimiter=source.delimiter), [])
     except (UnicodeError, csv.Error):
-        _find_fault(path, source)
+        find_fault(path, source)
         raise
 
 
@@ -150,11 +150,11 @@ def _csv(path: Path, source: Source, columns: Sequence[str], bar: Any) -> Iterat
                 rows += len(batch)
                 yield batch
         except (pa.ArrowInvalid, UnicodeError) as fault:
-            _find_fault(path, source)
+            find_fault(path, source)
             raise DataError(f"{path} cannot be read as CSV: {fault}") from fault
         # A quote that nobody closes takes the rows behind it into one value, without a word.
         if file.quotes and (file.quotes % 2 or file.lines != rows + 1):
-            _find_fault(path, source)
+            find_fault(path, source)
 
 
 class _Counted(io.FileIO):
@@ -187,8 +187,12 @@ def open_text(path: Path, source: Source) -> io.TextIOWrapper:
     return path.open(encoding=encoding, newline="")
 
 
-def _find_fault(path: Path, source: Source) -> None:
-    """Look through a CSV file line by line, strictly, and refuse it for the first fault."""
+def find_fault(path: Path, source: Source) -> None:
+    """Look through a CSV file line by line, strictly.
+
+    Raises:
+        DataError: for the first fault, by line; without one it returns.
+    """
     csv.field_size_limit(1 << 30)
     with open_text(path, source) as file:
         reader = csv.reader(file, delimiter=source.delimiter, strict=True)

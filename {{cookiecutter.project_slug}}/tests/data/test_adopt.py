@@ -1,0 +1,328 @@
+"""A table that nobody described becomes a contract, and a model that answers."""
+
+import shutil
+import string
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from {{ cookiecutter.package_name }}.adopt import adopt
+from {{ cookiecutter.package_name }}.adopt.adopt import is_edited
+from {{ cookiecutter.package_name }}.contract import Column, load_contract
+from {{ cookiecutter.package_name }}.data import ingest, split, validate
+from {{ cookiecutter.package_name }}.errors import AdoptError, DataError, ProjectError
+from {{ cookiecutter.package_name }}.features import Encoder
+from {{ cookiecutter.package_name }}.layout import Layout
+from {{ cookiecutter.package_name }}.params import load_params
+from {{ cookiecutter.package_name }}.serving.predictor import load_predictor
+from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
+
+ROWS = 600
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """Customers, with what real tables hold: everything is text."""
+    random = np.random.default_rng(0)
+    spend = random.normal(100, 20, ROWS)
+    churn = np.where(spend + random.normal(0, 15, ROWS) > 105, "yes", "no")
+    names = ["".join(random.choice(list(string.ascii_lowercase), 7)) for _ in range(ROWS)]
+    spelled = random.choice(["Yes", "yes", "N", "no"], ROWS)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(random.integers(0, 300, ROWS), unit="D")
+    return pd.DataFrame(
+        {
+            "customer_id": [str(1000 + row) for row in range(ROWS)],
+            "full_name": names,
+            "contact": [f"{name}@example.org" for name in names],
+            "zip": [f"{code:05}" for code in random.integers(1, 40, ROWS)],
+            "joined": days.strftime("%Y-%m-%d"),
+            "paid": days.strftime("%d.%m.%Y"),
+            "newsletter": spelled,
+            "plan": random.choice(["basic", "plus", "pro"], ROWS),
+            "tier": random.choice(["gold", "Gold", "silver"], ROWS),
+            "visits": np.where(random.random(ROWS) < 0.1, "NA", random.integers(0, 30, ROWS)),
+            "spend": [f"{value:.2f}" for value in spend],
+            "age": [str(value) for value in random.integers(18, 80, ROWS)],
+            "country": "CH",
+            "notes": [f"{name} wrote {number}" for number, name in enumerate(names)],
+            "cancelled_at": np.where(churn == "yes", "1", "0"),
+            "churn": churn,
+        }
+    )
+
+
+@pytest.fixture
+def project(root: Path, tmp_path: Path) -> Layout:
+    """A project with the contract as it was generated: nobody has edited it."""
+    layout = Layout(tmp_path / "project")
+    layout.root.mkdir()
+    for path in (layout.contract, layout.params):
+        path.write_bytes((root / path.name).read_bytes())
+    return layout
+
+
+def given(folder: Path, frame: pd.DataFrame, **options: Any) -> Path:
+    path = folder / "customers.csv"
+    frame.to_csv(path, index=False, **options)
+    return path
+
+
+def adopted(project: Layout, data: object, **options: str) -> dict[str, Column]:
+    shutil.rmtree(project.external, ignore_errors=True)
+    adopt.run(project, data=str(data), target="churn", **{"replace": "1", **options})
+    return {column.name: column for column in load_contract(project.contract).fields}
+
+
+def test_each_column_gets_its_type_and_role(
+    project: Layout, tmp_path: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = adopted(project, given(tmp_path, table))
+    found = {name: (column.role, column.type) for name, column in columns.items()}
+    assert found == {
+        "customer_id": ("id", "integer"),
+        "full_name": ("excluded", "string"),
+        "contact": ("excluded", "string"),
+        "zip": ("feature", "string"),
+        "joined": ("time", "date"),
+        "paid": ("excluded", "date"),
+        "newsletter": ("feature", "boolean"),
+        "plan": ("feature", "string"),
+        "tier": ("feature", "string"),
+        "visits": ("feature", "integer"),
+        "spend": ("feature", "number"),
+        "age": ("group", "integer"),
+        "country": ("excluded", "string"),
+        "notes": ("excluded", "string"),
+        "cancelled_at": ("excluded", "integer"),
+        "churn": ("target", "string"),
+    }
+    assert [name for name, column in columns.items() if column.pii] == ["full_name", "contact"]
+    assert columns["plan"].constraints.enum == ["basic", "plus", "pro"]
+    assert columns["customer_id"].constraints.unique
+    assert columns["paid"].format == "%d.%m.%Y"
+    assert columns["newsletter"].true_values == ["Yes", "yes"]
+    assert not columns["visits"].constraints.required
+    assert columns["spend"].constraints.required
+    contract = load_contract(project.contract)
+    assert contract.missing_values == ["", "NA"]
+    assert (contract.task, contract.source.path) == (
+        "classification",
+        "data/external/customers.csv",
+    )
+    said = capsys.readouterr().out
+    for doubt in (
+        "cancelled_at: alone predicts churn",
+        "zip: looks like a number",
+        "newsletter: spelled Yes, yes, N, no",
+        "tier: ['Gold', 'gold'] may be one value",
+        "paid: a second time beside joined",
+        "full_name: personal data",
+        "age: protected in many countries",
+    ):
+        assert doubt in said
+    text = project.contract.read_text(encoding="utf-8")
+    assert "# Unsure: alone predicts churn" in text
+    assert not [name for name in table["full_name"] if name in said + text]
+
+
+def test_the_adopted_table_is_trained_gated_and_served(
+    project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    adopted(project, given(tmp_path, table))
+    for stage in (ingest, validate, split, train, evaluate, gate, export):
+        stage.run(project)
+    predictor = load_predictor(project.serving)
+    contract = predictor.contract
+    answers = predictor.answers(Encoder(contract).rows([contract.example]))
+    assert answers.shape == (1, 2)
+    assert not {"full_name", "contact", "country"} & set(pd.read_parquet(project.raw).columns)
+
+
+def test_a_numeric_target_makes_it_a_regression(
+    project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    path = given(tmp_path, table)
+    adopt.run(project, data=str(path), target="spend", replace="1")
+    contract = load_contract(project.contract)
+    assert contract.task == "regression"
+    assert load_params(project.params).model.estimator.endswith("Regressor")
+    adopted(project, path)
+    assert load_params(project.params).model.estimator.endswith("Classifier")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "options"),
+    [
+        ("utf-8-sig", {}),
+        ("utf-8", {"lineterminator": "\r\n"}),
+        ("utf-8", {"sep": ";"}),
+        ("utf-8", {"sep": "\t"}),
+        ("utf-8", {"sep": "|", "quoting": 1}),
+        ("utf-16", {}),
+    ],
+)
+def test_a_dialect_is_found(
+    encoding: str, options: dict[str, Any], project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    expected = adopted(project, given(tmp_path, table))
+    path = given(tmp_path, table, encoding=encoding, **options)
+    assert adopted(project, path) == expected
+    ingest.run(project)
+    assert len(pd.read_parquet(project.raw)) == ROWS
+
+
+def test_decimal_commas_are_numbers(project: Layout, tmp_path: Path, table: pd.DataFrame) -> None:
+    comma = table.assign(spend=table["spend"].str.replace(".", ","), plan="caf\u00e9")
+    comma.loc[::2, "plan"] = "th\u00e9"
+    path = given(tmp_path, comma, sep=";", encoding="cp1252")
+    with pytest.raises(DataError, match=r"customers.csv line 2, byte \d+: 0xE9 .*ENCODING=cp1252"):
+        adopted(project, path)
+    columns = adopted(project, path, encoding="cp1252")
+    assert columns["spend"].type == "number"
+    assert columns["plan"].constraints.enum == ["caf\u00e9", "th\u00e9"]
+    ingest.run(project)
+    snapshot = pd.read_parquet(project.raw)
+    assert snapshot["spend"].tolist() == table["spend"].astype(float).tolist()
+
+
+def test_a_number_with_some_garbage_stays_a_number_and_says_so(
+    project: Layout, tmp_path: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = table.copy()
+    table.loc[7, "spend"] = "about 90"
+    assert adopted(project, given(tmp_path, table))["spend"].type == "number"
+    assert "spend: 1 values are none, first 'about 90' in row 8" in capsys.readouterr().out
+
+
+def test_half_numbers_are_text_and_say_so(
+    project: Layout, tmp_path: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed = table.assign(plan=np.where(np.arange(ROWS) % 3, "12", "twelve"))
+    assert adopted(project, given(tmp_path, mixed))["plan"].type == "string"
+    assert "plan: 67% of the first values are numbers" in capsys.readouterr().out
+
+
+def test_line_breaks_in_quotes_lose_no_row(
+    project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    broken = table.assign(notes="a\nb")
+    broken.loc[0, "notes"] = "c"
+    assert adopted(project, given(tmp_path, broken))["notes"].constraints.enum == ["a\nb", "c"]
+    ingest.run(project)
+    assert len(pd.read_parquet(project.raw)) == ROWS
+
+
+def test_typed_parquet_and_nested_columns(
+    project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    typed = table.assign(
+        spend=table["spend"].astype(float).where(np.arange(ROWS) % 9 > 0),
+        visits=pd.to_numeric(table["visits"], errors="coerce").astype("Int64"),
+        newsletter=np.arange(ROWS) % 2 == 0,
+        joined=pd.to_datetime(table["joined"]),
+        plan=table["plan"].astype("category"),
+        nested=pd.Series([[1, 2]] * ROWS, dtype=object),
+    )
+    path = tmp_path / "customers.parquet"
+    typed.to_parquet(path, index=False)
+    columns = adopted(project, path)
+    found = {name: column.type for name, column in columns.items()}
+    assert (found["spend"], found["visits"], found["newsletter"]) == (
+        "number",
+        "integer",
+        "boolean",
+    )
+    assert (found["joined"], found["plan"], found["zip"]) == ("date", "string", "string")
+    assert columns["nested"].role == "excluded"
+    ingest.run(project)
+    snapshot = pd.read_parquet(project.raw)
+    assert snapshot["newsletter"].tolist() == [1.0, 0.0] * (ROWS // 2)
+    assert (snapshot[ingest.FAULTS] == "").all()
+
+
+def test_a_glob_is_one_table(project: Layout, tmp_path: Path, table: pd.DataFrame) -> None:
+    table[:200].to_csv(tmp_path / "part-1.csv", index=False)
+    table[200:].to_csv(tmp_path / "part-2.csv", index=False)
+    adopted(project, tmp_path / "part-*.csv")
+    assert load_contract(project.contract).source.path == "data/external/part"
+    ingest.run(project)
+    assert len(pd.read_parquet(project.raw)) == ROWS
+    table[200:].drop(columns="plan").to_csv(tmp_path / "part-2.csv", index=False)
+    with pytest.raises(DataError, match="part-2.csv and .*part-1.csv differ in plan"):
+        adopted(project, tmp_path / "part-*.csv")
+
+
+def test_an_edited_contract_stays_until_told_otherwise(
+    project: Layout, tmp_path: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = given(tmp_path, table)
+    adopted(project, path)
+    adopted(project, path, replace="")
+    text = project.contract.read_text(encoding="utf-8")
+    assert not is_edited(text)
+    assert not is_edited(text.replace("\n", "\r\n"))
+    edited = text.replace("role: group", "role: feature", 1)
+    project.contract.write_text(edited, encoding="utf-8")
+    with pytest.raises(AdoptError, match="was edited since it was generated, .*REPLACE=1"):
+        adopted(project, path, replace="")
+    assert project.contract.read_text(encoding="utf-8") == edited
+    assert "-    role: feature\n+    role: group" in capsys.readouterr().out
+    adopted(project, path, replace="1")
+    assert project.contract.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "Churn"}, "no column 'Churn'; .*TARGET=churn"),
+        ({"target": "country"}, "country holds 1 values, and a classification needs 2 to 20"),
+        ({"target": "notes"}, "notes holds 600 values, and a classification needs 2 to 20"),
+        (
+            {"target": "plan", "task": "regression"},
+            "plan holds texts, so the task is no regression",
+        ),
+        ({"encoding": "nosuch"}, "encoding 'nosuch' is none that Python knows"),
+        ({"delimiter": "; "}, "delimiter: String should match"),
+        ({"data": "nowhere.csv"}, "nowhere.csv is no file, and matches none"),
+        ({"data": ""}, "make adopt DATA=customers.csv TARGET=churn"),
+        ({"data": "postgresql://ann:secret@db/crm", "query": "select 1"}, "holds a password"),
+        (
+            {"data": "postgresql://ann:{NO_SUCH}@db/crm", "query": "select 1"},
+            "'NO_SUCH' is not set",
+        ),
+        ({"data": "nosuch://bucket/file.csv"}, "nosuch://bucket/file.csv cannot be read"),
+    ],
+)
+def test_what_cannot_be_adopted_changes_nothing(
+    options: dict[str, str], message: str, project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    path = given(tmp_path, table)
+    before = {each: each.read_bytes() for each in project.root.iterdir() if each.is_file()}
+    with pytest.raises(ProjectError, match=message) as refusal:
+        adopt.run(project, **{"data": str(path), "target": "churn", "replace": "1", **options})
+    assert "secret" not in str(refusal.value)
+    assert {each: each.read_bytes() for each in project.root.iterdir() if each.is_file()} == before
+    assert list(project.external.glob("*")) == []
+
+
+def test_a_file_that_no_version_keeps_is_not_overwritten(
+    project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    project.external.mkdir(parents=True)
+    mine = project.external / "customers.csv"
+    mine.write_text("mine", encoding="utf-8")
+    path = given(tmp_path, table)
+    with pytest.raises(DataError, match="is there already, and in no version"):
+        adopt.run(project, data=str(path), target="churn")
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_file_in_the_project_is_taken_where_it_is(project: Layout, table: pd.DataFrame) -> None:
+    folder = project.root / "data" / "mine"
+    folder.mkdir(parents=True)
+    adopted(project, given(folder, table))
+    assert load_contract(project.contract).source.path == "data/mine/customers.csv"
+    assert not project.external.exists()
