@@ -110,7 +110,7 @@ def served(project: Path, log: Path, *command: str, many: str = "") -> Iterator[
 def sample(project: Path, contract: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of the sample as a caller sends them."""
     features = [column for column in contract["fields"] if column["role"] == "feature"]
-    with (project / contract["source"]).open(encoding="utf-8", newline="") as file:
+    with (project / contract["source"]["path"]).open(encoding="utf-8", newline="") as file:
         return [
             {
                 column["name"]: TYPES[column["type"]](text)

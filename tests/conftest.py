@@ -233,7 +233,12 @@ def fresh(render: Callable[..., Project], tmp_path: Path) -> Callable[..., Proje
 
 # Files whose tests share something costly, which lives in one worker. Marks do not do it: xdist 3.8
 # hands them on by a name that pytest 9.2 no longer lets it change.
-TOGETHER = {"test_container.py": "image", "test_release.py": "image", "test_demo.py": "demo"}
+TOGETHER = {
+    "test_container.py": "image",
+    "test_release.py": "image",
+    "test_demo.py": "demo",
+    "test_versions.py": "versions",
+}
 
 
 class Together(LoadScopeScheduling):

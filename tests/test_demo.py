@@ -1,6 +1,5 @@
 """`make demo`, and what the README of the project that it makes tells a newcomer to type."""
 
-import os
 import re
 import shutil
 import sys
@@ -72,9 +71,8 @@ def test_push_and_pull_work_at_once(demonstrated: tuple[Project, str]) -> None:
     project, _ = demonstrated
     artefact = project.path / "models" / "serving" / "model.onnx"
     before = artefact.read_bytes()
-    uv = os.environ.get("UV", "uv")
-    project.run(uv, "run", "--locked", "dvc", "push")
+    project.run("make", "push")
     shutil.rmtree(project.path / ".dvc" / "cache")
     shutil.rmtree(project.path / "models")
-    project.run(uv, "run", "--locked", "dvc", "pull")
+    project.run("make", "pull")
     assert artefact.read_bytes() == before

@@ -96,7 +96,8 @@ def test_make_makes_no_repository_inside_another(
 
 def test_make_help_lists_what_it_can(project: Project) -> None:
     printed = project.run("make").stdout
-    for target in ("setup", "train", "serve", "test", "check", "smoke", "image", "update"):
+    targets = "setup train push pull remote settle serve test check smoke image update"
+    for target in targets.split():
         assert f"make {target} " in printed
         assert f".PHONY: {target}\n" in project.read("Makefile")
 

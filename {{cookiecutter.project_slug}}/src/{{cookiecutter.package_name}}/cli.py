@@ -21,7 +21,15 @@ COMMANDS = {
     "gate": (".training.gate", "refuse a model that is not good enough"),
     "export": (".training.export", "write the artefact that is served, and compare it"),
     "serve": (".serving.server", "serve predictions over HTTP"),
+    "repro": (".versions:repro", "run the stages whose inputs have changed"),
+    "push": (".versions:push", "send data and model to the default remote"),
+    "pull": (".versions:pull", "bring data and model from the default remote"),
+    "remote": (".remote", "set the default remote, which the team shares"),
 }
+"""For each command: the module, its function (`run` where none is named), and the purpose.
+
+A module whose command takes arguments declares them in `arguments(parser)`.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -31,18 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(encoding="utf-8")
     parser = argparse.ArgumentParser(prog=__package__, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    parsers = {
-        name: commands.add_parser(name, help=purpose, description=purpose, add_help=False)
-        for name, (_, purpose) in COMMANDS.items()
-    }
+    for name, (_, purpose) in COMMANDS.items():
+        commands.add_parser(name, help=purpose, description=purpose, add_help=False)
     command = parser.parse_known_args(arguments)[0].command
+    path, _, job = COMMANDS[command][0].partition(":")
     try:
-        place, _, function = COMMANDS[command][0].partition(":")
-        module = import_module(place, __package__)
-        getattr(module, "arguments", lambda _: None)(parsers[command])
-        given = vars(parser.parse_args(arguments))
-        del given["command"]
-        getattr(module, function or "run")(**given)
+        module = import_module(path, __package__)
+        own = commands.choices[command]
+        own.add_argument("-h", "--help", action="help", help="show this and exit")
+        if declare := getattr(module, "arguments", None):
+            declare(own)
+        options = vars(parser.parse_args(arguments))
+        del options["command"]
+        getattr(module, job or "run")(**options)
     except ProjectError as refusal:
         print(f"{command}: {refusal}", file=sys.stderr)
         sys.exit(1)

@@ -40,6 +40,10 @@ class ArtefactError(ProjectError):
     """The model folder is missing, incomplete, altered or made for other versions."""
 
 
+class VersionError(ProjectError):
+    """A version of data or model cannot be made, recorded, sent or fetched."""
+
+
 class SettingsError(ProjectError):
     """An environment variable has a value that the service cannot use."""
 

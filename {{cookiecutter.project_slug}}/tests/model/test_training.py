@@ -132,3 +132,16 @@ def test_the_answer_is_the_same_for_one_row_and_many(
     model = build(contract, params.model, params.seed).fit(features.table(), targets)
     together = answers(contract, model, features.table())
     np.testing.assert_allclose(answers(contract, model, features.table()[3:4])[0], together[3])
+
+
+def test_the_file_does_not_depend_on_the_number_of_processors(layout: Layout, package: str) -> None:
+    written = []
+    for threads in ("1", "2"):
+        subprocess.run(
+            [sys.executable, "-m", package, "train"],
+            cwd=layout.root,
+            env={**os.environ, "OMP_NUM_THREADS": threads, "COVERAGE_PROCESS_START": ""},
+            check=True,
+        )
+        written.append(layout.model.read_bytes())
+    assert written[0] == written[1]

@@ -39,6 +39,19 @@ def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert all(command in error for command in COMMANDS)
 
 
+def test_a_command_knows_its_own_arguments_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, code, words in (
+        (["remote", "--help"], 0, "--endpoint"),
+        (["remote"], 2, "required: url"),
+        (["gate", "--endpoint", "x"], 2, "unrecognized arguments: --endpoint"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == code
+        printed = capsys.readouterr()
+        assert words in printed.out + printed.err
+
+
 def test_text_of_any_language_is_printed_in_any_locale(layout: Layout, package: str) -> None:
     metrics = read_json(layout.metrics)
     metrics["single_feature"]["caf\u00e9"] = 0.97

@@ -18,7 +18,6 @@ from tqdm import tqdm
 from ..contract import load_contract
 from ..errors import DataError
 from ..layout import Layout
-from .track import track
 
 ROWS_AT_ONCE = 10_000
 GROUPS = {"s3": "aws", "gs": "gcp", "gcs": "gcp", "abfs": "azure", "abfss": "azure", "az": "azure"}
@@ -54,6 +53,8 @@ class Taken:
                 for old in target.glob("[!.]*"):
                     if old.name not in names:
                         old.unlink()
+        from ..versions import track
+
         track(self.layout.root, target)
 
 

@@ -36,6 +36,8 @@ def run(layout: Layout = Layout()) -> None:
             f"{params.model.estimator} with parameters {params.model.parameters} cannot be"
             f" fitted: {fault}; correct model in params.yaml"
         ) from fault
+    if mapper := getattr(model[-1], "_bin_mapper", None):
+        mapper.n_threads = 1  # what this machine had; dvc.lock is to hash the same file elsewhere
     baseline = build_baseline(contract).fit(np.zeros((len(targets), 1)), targets)
     save(layout.model, model)
     save(layout.baseline, baseline)
