@@ -230,11 +230,11 @@ def test_a_conflict_in_the_lock_is_settled_by_one_command(
     other: Project, check: Callable[[], subprocess.CompletedProcess[str]]
 ) -> None:
     params = other.path / "params.yaml"
-    apart = re.sub(r"(  min_rows: 200\n)", r"\1\n", other.read("params.yaml"))
+    apart = re.sub(r"(  min_rows: 100\n)", r"\1\n", other.read("params.yaml"))
     params.write_text(apart, encoding="utf-8")  # or git takes the two lines for one change
     commit_all(other.path, "Room")
     branch(other, "stricter", "max_rejected_share: 0.01", "max_rejected_share: 0.005")
-    branch(other, "larger", "min_rows: 200", "min_rows: 300")
+    branch(other, "larger", "min_rows: 100", "min_rows: 300")
     user = ("-c", "user.name=Somebody", "-c", "user.email=somebody@localhost")
     merged = other.run("git", *user, "merge", "stricter", check=False)
     assert "CONFLICT (content): Merge conflict in dvc.lock" in merged.stdout

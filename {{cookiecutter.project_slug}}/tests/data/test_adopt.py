@@ -13,6 +13,7 @@ from {{ cookiecutter.package_name }}.adopt import adopt
 from {{ cookiecutter.package_name }}.adopt.adopt import is_edited
 from {{ cookiecutter.package_name }}.contract import Column, load_contract
 from {{ cookiecutter.package_name }}.data import ingest, split, validate
+from {{ cookiecutter.package_name }}.data.table import FAULTS
 from {{ cookiecutter.package_name }}.errors import AdoptError, DataError, ProjectError
 from {{ cookiecutter.package_name }}.features import Encoder
 from {{ cookiecutter.package_name }}.layout import Layout
@@ -240,7 +241,7 @@ def test_typed_parquet_and_nested_columns(
     ingest.run(project)
     snapshot = pd.read_parquet(project.raw)
     assert snapshot["newsletter"].tolist() == [1.0, 0.0] * (ROWS // 2)
-    assert (snapshot[ingest.FAULTS] == "").all()
+    assert (snapshot[FAULTS] == "").all()
 
 
 def test_a_glob_is_one_table(project: Layout, tmp_path: Path, table: pd.DataFrame) -> None:

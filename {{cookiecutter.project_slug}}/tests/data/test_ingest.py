@@ -6,6 +6,7 @@ import yaml
 
 from {{ cookiecutter.package_name }}.contract import Contract
 from {{ cookiecutter.package_name }}.data import ingest, validate
+from {{ cookiecutter.package_name }}.data.table import FAULTS, REASONS
 from {{ cookiecutter.package_name }}.errors import DataError
 from {{ cookiecutter.package_name }}.layout import Layout
 
@@ -32,7 +33,7 @@ def frame(path: Path) -> pd.DataFrame:
 
 def test_text_stays_text_and_numbers_become_numbers(layout: Layout, contract: Contract) -> None:
     snapshot = pd.read_parquet(layout.raw)
-    assert list(snapshot.columns) == [*(column.name for column in contract.kept), ingest.FAULTS]
+    assert list(snapshot.columns) == [*(column.name for column in contract.kept), FAULTS]
     for column in contract.kept:
         assert pd.api.types.is_float_dtype(snapshot[column.name]) == column.is_number
 
@@ -90,12 +91,12 @@ def test_text_in_a_number_is_kept_beside_its_row(
     edit(path, frame)
     ingest.run(layout)
     snapshot = pd.read_parquet(layout.raw)
-    assert snapshot.loc[2, ingest.FAULTS] == f"{name}: {value!r} is no {kind}"
+    assert snapshot.loc[2, FAULTS] == f"{name}: {value!r} is no {kind}"
     assert snapshot[name].isna()[2]
-    assert (snapshot[ingest.FAULTS] != "").sum() == 1
+    assert (snapshot[FAULTS] != "").sum() == 1
     validate.run(layout)
     rejected = pd.read_parquet(layout.rejected)
-    assert rejected[validate.REASONS].tolist() == [f"wrong_type: {name}: {value!r} is no {kind}"]
+    assert rejected[REASONS].tolist() == [f"wrong_type: {name}: {value!r} is no {kind}"]
 
 
 def test_a_private_value_is_not_shown(
@@ -109,7 +110,7 @@ def test_a_private_value_is_not_shown(
         field["pii"] = True
     layout.contract.write_text(yaml.safe_dump(marked), encoding="utf-8")
     ingest.run(layout)
-    faults = pd.read_parquet(layout.raw)[ingest.FAULTS]
+    faults = pd.read_parquet(layout.raw)[FAULTS]
     assert faults[2] == f"{name}: a value is no {contract.numbers[0].type}"
 
 
@@ -121,7 +122,7 @@ def test_a_broken_integer_is_a_fault(
     frame.loc[4, name] = value
     edit(path, frame)
     ingest.run(layout)
-    assert pd.read_parquet(layout.raw)[ingest.FAULTS][4] == f"{name}: {value!r} is no integer"
+    assert pd.read_parquet(layout.raw)[FAULTS][4] == f"{name}: {value!r} is no integer"
 
 
 def test_more_values_than_names_are_refused(layout: Layout, path: Path) -> None:
@@ -218,7 +219,7 @@ def test_a_folder_of_files_is_one_table(layout: Layout, frame: pd.DataFrame) -> 
 
 def test_parquet_with_types_of_its_own_gives_the_same_table(layout: Layout) -> None:
     before = pd.read_parquet(layout.raw)
-    typed = before.drop(columns=ingest.FAULTS).convert_dtypes()
+    typed = before.drop(columns=FAULTS).convert_dtypes()
     typed.to_parquet(layout.root / "data" / "typed.parquet", index=False)
     declare(layout, path="data/typed.parquet")
     ingest.run(layout)

@@ -8,6 +8,7 @@ import yaml
 
 from {{ cookiecutter.package_name }}.contract import Column, Contract
 from {{ cookiecutter.package_name }}.data import validate
+from {{ cookiecutter.package_name }}.data.table import REASONS
 from {{ cookiecutter.package_name }}.errors import DataError
 from {{ cookiecutter.package_name }}.files import read_json
 from {{ cookiecutter.package_name }}.layout import Layout
@@ -50,7 +51,7 @@ def test_each_rule_of_each_column_rejects_the_row_with_its_reason(
             spoil(layout, column.name, value, 1)
             validate.run(layout)
             rejected = pd.read_parquet(layout.rejected)
-            assert rejected[validate.REASONS].tolist() == [f"{rule}: {column.name}"]
+            assert rejected[REASONS].tolist() == [f"{rule}: {column.name}"]
             assert len(pd.read_parquet(layout.valid)) == len(before) - 1
             found = read_json(layout.validation_report)["rules"][rule]
             assert (found["rows"], found["columns"]) == (1, {column.name: 1})
@@ -100,7 +101,7 @@ def test_a_rule_of_times_formats_and_ids_bites(widened: tuple[Layout, str, Any])
     spoil(layout, "extra", broken, 1)
     validate.run(layout)
     rejected = pd.read_parquet(layout.rejected)
-    assert rejected[validate.REASONS].tolist() == [f"{rule}: extra"]
+    assert rejected[REASONS].tolist() == [f"{rule}: extra"]
     limit(layout, rule, "stop", 0.5)
     with pytest.raises(DataError, match=f"{rule}: 1 of .* rows .extra 1."):
         validate.run(layout)

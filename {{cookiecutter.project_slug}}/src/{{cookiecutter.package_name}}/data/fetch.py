@@ -206,7 +206,7 @@ def _query(url: str, query: str, path: Path) -> None:
         engine = sqlalchemy.create_engine(address)
         with engine.connect().execution_options(stream_results=True) as connection:
             result = connection.execute(sqlalchemy.text(query))
-            with path.open("w", encoding="utf-8", newline="") as file:
+            with path.open("w", encoding="utf-8", newline="\n") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(result.keys())
                 for rows in tqdm(result.partitions(ROWS_AT_ONCE), unit="0k rows", disable=None):

@@ -14,10 +14,8 @@ from ..errors import DataError
 from ..files import write_atomically
 from ..layout import Layout
 from .source import batches, column_names, files
+from .table import FAULTS
 from .typed import TIME, typed
-
-FAULTS = "(faults)"
-"""The column that says which values of a row were none of their type; "" for a sound row."""
 
 
 def run(layout: Layout = Layout()) -> None:

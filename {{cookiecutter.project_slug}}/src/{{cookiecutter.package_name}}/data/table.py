@@ -7,6 +7,11 @@ import pandas as pd
 from ..errors import DataError
 from ..files import write_atomically
 
+FAULTS = "(faults)"
+"""The column that says which values of a row were none of their type; "" for a sound row."""
+REASONS = "(reasons)"
+"""The column of the rejected rows that says why they are; no name that one would choose."""
+
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
     """Write a table without its index."""

@@ -10,13 +10,9 @@ from ..errors import DataError
 from ..files import read_json, write_json
 from ..layout import Layout
 from ..params import RULES, Validate, load_params
-from .ingest import FAULTS
 from .profile import drift, profile
 from .rules import broken
-from .table import read_table, write_table
-
-REASONS = "(reasons)"
-"""The column of the rejected rows that says why; no name of a column that one would choose."""
+from .table import FAULTS, REASONS, read_table, write_table
 
 
 def run(layout: Layout = Layout()) -> None:
