@@ -12,6 +12,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 RuleName = Literal[
     "wrong_type",
     "missing",
+    "missing_target",
     "out_of_range",
     "unknown_category",
     "changed_format",

@@ -30,7 +30,7 @@ def limit(layout: Layout, rule: str, severity: str, max_share: float) -> None:
 def faults(column: Column) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     if column.constraints.required:
-        found.append(("missing", None))
+        found.append(("missing_target" if column.role == "target" else "missing", None))
     if column.is_number:
         found.append(("out_of_range", np.inf))
         if column.constraints.minimum is not None:
@@ -156,11 +156,24 @@ def test_rejected_rows_beyond_the_limit_stop_the_pipeline(
 ) -> None:
     share = params.validate_.max_rejected_share
     too_many = int(share * len(pd.read_parquet(layout.raw))) + 1
-    spoil(layout, contract.target.name, None, too_many)
-    limit(layout, "missing", "reject", 0.5)
+    column = contract.numbers[0]
+    spoil(layout, column.name, column.maximum + 1, too_many)
+    limit(layout, "out_of_range", "reject", 0.5)
     with pytest.raises(DataError, match=f"{too_many} of .* rows rejected, .*share {share}"):
         validate.run(layout)
     assert len(pd.read_parquet(layout.rejected)) == too_many
+
+
+def test_rows_without_a_label_are_set_aside_up_to_a_limit_of_their_own(
+    layout: Layout, contract: Contract
+) -> None:
+    rows = len(pd.read_parquet(layout.raw))
+    spoil(layout, contract.target.name, None, rows // 10)
+    validate.run(layout)
+    assert len(pd.read_parquet(layout.rejected)) == rows // 10
+    spoil(layout, contract.target.name, None, rows // 4)
+    with pytest.raises(DataError, match=f"missing_target: {rows // 4} of .* against 0.2"):
+        validate.run(layout)
 
 
 def test_a_feature_without_any_value_is_refused_by_name(layout: Layout, contract: Contract) -> None:

@@ -265,11 +265,14 @@ def _show(data: str, source: Source, rows: int, decisions: Sequence[Decision]) -
         field = decision.field
         role = f"{field['role']}, pii" if field.get("pii") else field["role"]
         print(f"  {field['name']:{width}}  {role:13}  {field['type']:8}  {decision.reason}")
-    doubts = [(each.field["name"], doubt) for each in decisions for doubt in each.doubts]
+    doubts: dict[str, list[str]] = {}
+    for decision in decisions:
+        for doubt in decision.doubts:
+            doubts.setdefault(doubt, []).append(decision.field["name"])
     if doubts:
         print("Unsure, so look at these:")
-    for name, doubt in doubts:
-        print(f"  {name}: {doubt}")
+    for doubt, names in doubts.items():
+        print(f"  {', '.join(names)}: {doubt}")
 
 
 def _respect_edits(path: Path, text: str, replace: str) -> None:

@@ -46,7 +46,8 @@ def _schema(contract: Contract) -> pandera.DataFrameSchema:
 def _checks(column: Column) -> Iterator[pandera.Check]:
     limits = column.constraints
     if limits.required:
-        yield pandera.Check(lambda values: values.notna(), name="missing", ignore_na=False)
+        name = "missing_target" if column.role == "target" else "missing"
+        yield pandera.Check(lambda values: values.notna(), name=name, ignore_na=False)
     if limits.unique:
         yield _check("duplicate_id", lambda values: ~values.duplicated())
     if column.is_number:

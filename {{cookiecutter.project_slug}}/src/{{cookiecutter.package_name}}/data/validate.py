@@ -35,6 +35,8 @@ def run(layout: Layout = Layout()) -> None:
     rejected[REASONS] = reasons.astype(str)
     reference = read_json(layout.reference) if layout.reference.exists() else None
     report = _report(frame, breaks, contract, limits)
+    unlabelled = f"missing_target: {contract.target.name}"
+    report["unlabelled"] = int((rejected[REASONS] == unlabelled).sum())
     report |= {"rejected": len(rejected), "renamed": _renamed(frame, contract, reference)}
     report["drift"] = {}
     if reference is not None and len(valid):
@@ -56,7 +58,8 @@ def run(layout: Layout = Layout()) -> None:
         raise DataError("\n  ".join([f"{contract.source.path} is refused", *refusals]))
     if reference is None:
         accept(layout)
-    counts = ", ".join(f"{name} {rule['rows']}" for name, rule in report["rules"].items())
+    rules = [(name, rule["rows"]) for name, rule in report["rules"].items()]
+    counts = ", ".join(f"{name} {rows}" for name, rows in rules if name != "default_value")
     print(
         f"validate: {len(valid)} rows keep the contract, {len(rejected)} rejected"
         f" ({counts or 'no rule broken'})"
@@ -122,9 +125,10 @@ def _too_many(
                 f" against {allowed} in {layout.params}; see {layout.rejected}, then correct the"
                 f" source, {layout.contract}, or validate.rules.{name}"
             )
-    if (share := report["rejected"] / size) > limits.max_rejected_share:
+    faulty = report["rejected"] - report["unlabelled"]
+    if (share := faulty / size) > limits.max_rejected_share:
         yield (
-            f"{report['rejected']} of {size} rows rejected, a share of {share:.4f} against"
+            f"{faulty} of {size} rows rejected, a share of {share:.4f} against"
             f" validate.max_rejected_share {limits.max_rejected_share} in {layout.params}; see"
             f" {layout.rejected}, then correct the source or {layout.contract}"
         )
