@@ -57,13 +57,11 @@ def pull() -> None:
 
 
 def track(root: Path, path: Path) -> None:
-    """Let DVC keep this file or folder, unless git does, or the folder `root` uses no DVC.
+    """Let DVC keep this file or folder, unless git does.
 
     Raises:
         VersionError: DVC cannot take it.
     """
-    if not (root / ".dvc").is_dir():
-        return
     try:
         with Repo(str(root)) as repo:
             repo.add(str(path))

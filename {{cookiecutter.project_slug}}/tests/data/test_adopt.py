@@ -120,7 +120,7 @@ def test_each_column_gets_its_type_and_role(
         "newsletter: spelled Yes, yes, N, no",
         "tier: ['Gold', 'gold'] may be one value",
         "paid: a second time beside joined",
-        "full_name: personal data",
+        "full_name, contact: personal data",
         "age: protected in many countries",
     ):
         assert doubt in said

@@ -5,6 +5,7 @@ import difflib
 import hashlib
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +124,15 @@ def survey(source: Source) -> tuple[dict[str, Evidence], pa.Table]:
     evidence: dict[str, Evidence] = {}
     pieces: list[pa.RecordBatch] = []
     random = np.random.default_rng(0)
-    for batch in batches(Path(), source, names):
-        for name in names:
-            if name not in evidence:
-                text = typed_text and pa.types.is_string(batch[name].type)
-                evidence[name] = Evidence(name, source.decimal_char, typed_text=text)
-            evidence[name].add(batch[name])
-        some = random.choice(len(batch), min(len(batch), SAMPLE // 2), replace=False)
-        pieces.append(batch.take(pa.array(np.sort(some))))
+    with ThreadPoolExecutor() as pool:
+        for batch in batches(Path(), source, names):
+            for name in names:
+                if name not in evidence:
+                    text = typed_text and pa.types.is_string(batch[name].type)
+                    evidence[name] = Evidence(name, source.decimal_char, typed_text=text)
+            list(pool.map(lambda name, rows=batch: evidence[name].add(rows[name]), names))
+            some = random.choice(len(batch), min(len(batch), SAMPLE // 2), replace=False)
+            pieces.append(batch.take(pa.array(np.sort(some))))
     if not evidence or not evidence[names[0]].rows:
         raise DataError(f"{paths[0]} has no rows; a model needs some")
     sample = pa.Table.from_batches(pieces)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -53,21 +54,21 @@ class Evidence:
         self.strange: list[tuple[int, str]] = []
         self.shown: list[str] = []
         self._decimal = decimal
+        # Of the values as numbers or texts; None once a value came twice.
         self._hashes: list[npt.NDArray[np.uint64]] | None = []
 
-    @property
+    @cached_property
     def unique(self) -> bool:
-        """Whether no value came twice."""
-        if self._hashes is None or not self._hashes:
-            return False
-        return len(np.unique(np.concatenate(self._hashes))) == self.present
+        """Whether no value came twice, asked once all batches are in."""
+        return bool(self._hashes) and not _has_twins(np.concatenate(self._hashes or []))
 
     def add(self, given: pa.Array) -> None:
         """Take a batch into account."""
         texts = _texts(given)
         marked = pc.or_(pc.is_in(texts, pa.array(MARKERS)), texts.is_null())
         if pc.any(marked).as_py():
-            self.markers.update(_counts(pc.fill_null(texts.filter(marked), "")))
+            found = pc.fill_null(texts.filter(marked), "")
+            self.markers.update(_as_dict(found.value_counts()))
             places = pc.indices_nonzero(pc.invert(marked))
         else:
             places = pa.array(np.arange(len(texts)))
@@ -132,19 +133,22 @@ class Evidence:
     def _distinct(self, kept: pa.Array) -> None:
         if self.numbers is not None and not self.whole:
             self._hashes = None
-        if self.values is None and self._hashes is None:
-            return
-        distinct = pc.count_distinct(kept).as_py()
         if self._hashes is not None:
-            if distinct < len(kept):
+            hashes = pd.util.hash_array(kept.to_numpy(zero_copy_only=False), categorize=False)
+            self._hashes.append(hashes)
+            if _has_twins(hashes):
                 self._hashes = None
-            else:
-                self._hashes.append(pd.util.hash_array(kept.to_numpy(zero_copy_only=False)))
         if self.values is not None:
-            if distinct <= MOST_DISTINCT:
-                self.values.update(_counts(kept))
-            if distinct > MOST_DISTINCT or len(self.values) > MOST_DISTINCT:
+            counted = kept.value_counts()
+            if len(counted) <= MOST_DISTINCT:
+                self.values.update(_as_dict(counted))
+            if max(len(counted), len(self.values)) > MOST_DISTINCT:
                 self.values = None
+
+
+def _has_twins(hashes: npt.NDArray[np.uint64]) -> bool:
+    ordered = np.sort(hashes)
+    return bool((ordered[1:] == ordered[:-1]).any())
 
 
 def _texts(given: pa.Array) -> pa.Array:
@@ -155,8 +159,7 @@ def _texts(given: pa.Array) -> pa.Array:
     return given.cast(pa.string())
 
 
-def _counts(texts: pa.Array) -> dict[str, int]:
-    counted = texts.value_counts()
+def _as_dict(counted: pa.StructArray) -> dict[str, int]:
     values, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
     return dict(zip(values, counts, strict=True))
 

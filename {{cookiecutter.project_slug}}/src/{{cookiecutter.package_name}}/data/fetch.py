@@ -53,9 +53,10 @@ class Taken:
                 for old in target.glob("[!.]*"):
                     if old.name not in names:
                         old.unlink()
-        from ..versions import track
+        if (self.layout.root / ".dvc").is_dir():
+            from ..versions import track
 
-        track(self.layout.root, target)
+            track(self.layout.root, target)
 
 
 def run(layout: Layout = Layout()) -> None:

@@ -128,9 +128,10 @@ def _by_target(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Categories as the mean target of their training rows, unseen ones as that of all."""
     means = {category: targets[values == category].mean() for category in set(values)}
+    overall = targets.mean()
     return (
         np.array([means[category] for category in values]),
-        np.array([means.get(category, targets.mean()) for category in others]),
+        np.array([means.get(category, overall) for category in others]),
     )
 
 
