@@ -58,7 +58,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def started(*args: object, ready: str, env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    *args: object, ready: str, env: Mapping[str, str], patience: float = 60
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server, once it answers and for as long as the block lasts."""
     # A file, since a pipe that nobody reads stops the writer when it is full.
     with (
@@ -72,7 +74,7 @@ def started(*args: object, ready: str, env: Mapping[str, str]) -> Iterator[subpr
             start_new_session=True,
         ) as process,
     ):
-        end = time.monotonic() + 60
+        end = time.monotonic() + patience
         try:
             while not answers(ready):
                 if process.poll() is not None or time.monotonic() > end:

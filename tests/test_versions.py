@@ -13,34 +13,18 @@ from pathlib import Path
 import pytest
 from act import load
 from conftest import Project, commit_all, outside, run_in
-from machine import dvc_cache, free_port, started, tool, train
+from machine import dvc_cache, started, tool, train
+from stores import KEYS, NO_KEYS, object_store, server
 
 pytestmark = pytest.mark.slow
 
-KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
-# No role of the machine that runs the tests.
-NO_KEYS = {"AWS_EC2_METADATA_DISABLED": "true"}
 MADE = ("data/raw.parquet", "data/train.parquet", "models/serving/model.onnx")
-
-
-def server(**env: str) -> tuple[list[object], str, dict[str, str]]:
-    """The command of an S3-compatible server, its address, and its environment."""
-    port = free_port()
-    command = [Path(sys.prefix) / "bin" / "moto_server", "-H", "127.0.0.1", "-p", port]
-    return command, f"http://127.0.0.1:{port}", {**outside(), **env}
-
-
-def make_bucket(address: str) -> None:
-    request = urllib.request.Request(f"{address}/team", method="PUT")
-    urllib.request.urlopen(request, timeout=10).close()
 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """The address of a server with one bucket."""
-    command, address, env = server()
-    with started(*command, ready=f"{address}/moto-api/", env=env):
-        make_bucket(address)
+    with object_store() as address:
         yield address
 
 
