@@ -5,12 +5,14 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
+from types import ModuleType
 from typing import NoReturn
 
 from .errors import ProjectError
 
 COMMANDS = {
     "ingest": (".data.source", "take a typed snapshot of the contract's source"),
+    "feedback": (".data.feedback", "join ground truth with logged predictions, for training"),
     "validate": (".data.validate", "keep the rows that keep the contract, say why others go"),
     "split": (".data.split", "hold rows out for judging the model"),
     "train": (".training.train", "fit the model and the baseline"),
@@ -26,14 +28,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(encoding="utf-8")
+    given = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog=__package__, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, purpose) in COMMANDS.items():
-        commands.add_parser(name, help=purpose, description=purpose)
-    command = parser.parse_args(arguments).command
+        command = commands.add_parser(name, help=purpose, description=purpose)
+        if name in given[:1]:
+            getattr(_module(name), "arguments", lambda _: None)(command)
+    options = vars(parser.parse_args(given))
+    name = options.pop("command")
     try:
-        import_module(COMMANDS[command][0], __package__).run()
+        _module(name).run(**options)
     except ProjectError as refusal:
-        print(f"{command}: {refusal}", file=sys.stderr)
+        print(f"{name}: {refusal}", file=sys.stderr)
         sys.exit(1)
     sys.exit(0)
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(COMMANDS[name][0], __package__)

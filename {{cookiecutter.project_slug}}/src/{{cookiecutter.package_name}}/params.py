@@ -18,6 +18,12 @@ class Validate(Strict):
     max_rejected_share: Annotated[float, Field(ge=0, lt=1)]
 
 
+class Feedback(Strict):
+    """Which labels count."""
+
+    max_delay_days: Annotated[int, Field(ge=1, le=36_500)]
+
+
 class Split(Strict):
     """How many rows are held out."""
 
@@ -49,6 +55,7 @@ class Params(Strict):
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     validate_: Validate = Field(alias="validate")
+    feedback: Feedback
     split: Split
     model: Model
     evaluate: Evaluate

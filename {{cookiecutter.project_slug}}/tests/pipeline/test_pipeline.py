@@ -15,6 +15,11 @@ HELPERS = {"errors", "files", "layout", "params", "table", "yaml_file"}
 """Modules that change how a stage reads and writes, not what."""
 
 
+NO_STAGES = {"feedback", "serve"}
+FEEDBACK = "data/feedback"
+"""What `feedback` writes stands under DVC by itself, and its folder is a dependency."""
+
+
 def stages(root: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = yaml.safe_load(
         (root / "dvc.yaml").read_text(encoding="utf-8")
@@ -41,7 +46,7 @@ def test_the_model_is_better_than_the_baseline(pipeline: Layout) -> None:
 
 
 def test_each_stage_is_a_command_in_the_order_of_the_data(root: Path, package: str) -> None:
-    assert list(stages(root)) == [name for name in COMMANDS if name != "serve"]
+    assert list(stages(root)) == [name for name in COMMANDS if name not in NO_STAGES]
     for name, stage in stages(root).items():
         assert stage["cmd"] == f"python -m {package} {name}"
 
@@ -50,12 +55,13 @@ def test_the_stages_write_where_the_code_does(root: Path, pipeline: Layout) -> N
     listed = {path for stage in stages(root).values() for path in outputs(stage)}
     names = [name for name, value in vars(Layout).items() if isinstance(value, Below)]
     known = {str(getattr(Layout(), name)) for name in names}
-    assert listed == known - {"contract.yaml", "params.yaml"}
+    own = {str(Layout().feedback), str(Layout().feedback_report)}
+    assert listed == known - {"contract.yaml", "params.yaml"} - own
     assert [path for path in listed if not (pipeline.root / path).exists()] == []
 
 
 def test_each_stage_reads_only_what_an_earlier_one_wrote(root: Path) -> None:
-    written: set[str] = set()
+    written = {FEEDBACK}
     for stage in stages(root).values():
         made = [path for path in stage["deps"] if path.startswith(("data/", "models/", "reports/"))]
         assert [path for path in made if path not in written] == []
@@ -77,5 +83,10 @@ def test_each_dependency_is_there(root: Path, package: str) -> None:
     for stage in stages(root).values():
         for path in stage["deps"]:
             name = path.replace("${package}", f"src/{package}")
-            made = name.startswith(("data/", "models/", "reports/", "${"))
+            made = name.startswith(("data/", "models/", "reports/", "${")) and name != FEEDBACK
             assert made or (root / name).exists(), name
+
+
+def test_joined_rows_are_a_dependency_of_the_stage_that_takes_them(root: Path) -> None:
+    assert FEEDBACK in stages(root)["ingest"]["deps"]
+    assert Layout().feedback.parent == Path(FEEDBACK)

@@ -5,6 +5,7 @@ import pandas as pd
 from ..contract import Column, load_contract
 from ..errors import DataError
 from ..layout import Layout
+from . import feedback
 from .table import write_table
 
 MAX_INTEGER = 2**53
@@ -45,8 +46,13 @@ def run(layout: Layout = Layout()) -> None:
     for column in contract.fields:
         if column.is_number:
             frame[column.name] = _numbers(str(source), column, frame[column.name])
-    write_table(layout.raw, frame[[column.name for column in contract.fields]])
-    print(f"ingest: {len(frame)} rows, {len(frame.columns)} columns from {source}")
+    joined = feedback.rows(layout, contract)
+    whole = pd.concat([frame, joined]) if len(joined) else frame
+    write_table(layout.raw, whole[[column.name for column in contract.fields]])
+    print(
+        f"ingest: {len(frame)} rows, {len(frame.columns)} columns from {source}, {len(joined)} rows"
+        " of feedback"
+    )
 
 
 def _same_columns(source: str, found: list[str], expected: list[str]) -> None:
