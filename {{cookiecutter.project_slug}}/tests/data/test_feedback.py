@@ -392,7 +392,7 @@ def test_dvc_tracks_the_rows_and_none_are_lost_without_a_word(case: Case) -> Non
     pointer.write_text(first, encoding="utf-8")
     for _ in range(2):
         for act in (lambda: case.join(case.label("q")), lambda: source.run(case.layout)):
-            with pytest.raises(DataError, match="is not the file that .*; run `uv run dvc pull"):
+            with pytest.raises(DataError, match="is missing, or not the file .*run `uv run dvc p"):
                 act()
         case.layout.feedback.unlink(missing_ok=True)
 

@@ -65,7 +65,7 @@ def run(layout: Layout = Layout(), *, truth: str, log: str = LOG) -> None:
         given = read_truth(Path(truth), contract, counts)
         for prediction in read_log(Path(log), counts):
             counts["waiting"] += prediction.prediction_id not in kept
-            _offer(prediction, given, contract, log)
+            given.offer(prediction, contract, log)
         new = []
         for prediction, labels in _by_prediction(given, limit, counts):
             known = kept.get(prediction.prediction_id)
@@ -93,22 +93,6 @@ def rows(layout: Layout, contract: Contract) -> pd.DataFrame:
         DataError: they were joined under another contract, or are not what DVC tracks.
     """
     return _read(layout, contract)[[column.name for column in contract.kept]]
-
-
-def _offer(prediction: Prediction, truth: Truth, contract: Contract, log: str) -> None:
-    """Give the prediction to the labels that it is the newest for."""
-    where: Any = prediction.prediction_id
-    if truth.key:
-        place = f"{log} line {prediction.line}"
-        cells = read_cells(truth.key, prediction.inputs, contract.missing_values, place)
-        where = tuple(cells.get(column.name) for column in truth.key)
-        if None in where:
-            return
-    for label in truth.labels.get(where, ()):
-        if prediction.made <= label.time and (
-            label.prediction is None or prediction[:3] > label.prediction[:3]
-        ):
-            label.prediction = prediction
 
 
 def _by_prediction(
@@ -174,8 +158,8 @@ def _read(layout: Layout, contract: Contract) -> pd.DataFrame:
         found = hashlib.md5(content, usedforsecurity=False).hexdigest()
         if found not in tracked.read_text(encoding="utf-8"):
             raise DataError(
-                f"{path} is not the file that {tracked} names; run `uv run dvc pull {tracked}`, or"
-                f" `uv run dvc add {path}` if a join was interrupted"
+                f"{path} is missing, or not the file that {tracked} names; run `uv run dvc pull"
+                f" {tracked}`, or `uv run dvc add {path}` if a join was interrupted"
             )
     if not content:
         return expected

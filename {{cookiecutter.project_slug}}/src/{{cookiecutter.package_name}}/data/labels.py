@@ -46,6 +46,24 @@ class Truth(NamedTuple):
     labels: dict[Any, list[Label]]
     invalid: list[str]
 
+    def offer(self, prediction: Prediction, contract: Contract, log: str) -> None:
+        """Give a prediction of `log` to the labels for which it is the newest so far.
+
+        Raises:
+            DataError: its key is not of the contract's types.
+        """
+        where: Any = prediction.prediction_id
+        if self.key:
+            place = f"{log} line {prediction.line}"
+            cells = read_cells(self.key, prediction.inputs, contract.missing_values, place)
+            where = tuple(cells.get(column.name) for column in self.key)
+            if None in where:
+                return
+        for label in self.labels.get(where, ()):
+            newest = label.prediction is None or prediction[:3] > label.prediction[:3]
+            if prediction.made <= label.time and newest:
+                label.prediction = prediction
+
 
 def read_truth(path: Path, contract: Contract, counts: "Counter[str]") -> Truth:
     """Read the labels of a CSV or Parquet file.
