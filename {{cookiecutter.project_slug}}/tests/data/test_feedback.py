@@ -134,7 +134,7 @@ def test_a_label_without_an_earlier_prediction_is_an_orphan(case: Case) -> None:
     assert list(case.kept()) == ["p"]
 
 
-@pytest.mark.parametrize("value", ["surprise", "", "nan", "inf", "1e400"])
+@pytest.mark.parametrize("value", ["surprise", "", "nan", "1_000", "1e400"])
 def test_a_label_that_the_contract_does_not_allow_is_invalid(value: str, case: Case) -> None:
     case.predict("p")
     report = case.join({**case.label("p"), case.contract.target.name: value})
@@ -269,7 +269,7 @@ def test_times_with_and_without_zone_follow_one_rule(
     assert case.layout.feedback.read_bytes() == first
 
 
-@pytest.mark.parametrize("value", ["", "noon", "1772711400", "05.03.2026", "2026-02-30", "now"])
+@pytest.mark.parametrize("value", ["", "noon", "1772711400", "05.03.2026", "2026-02-30", "20260306"])
 def test_what_is_no_time_is_refused_by_row_and_value(value: str, case: Case) -> None:
     message = f"labels.csv row 2, column time: '{value}' is no time; write it as ISO 8601"
     with pytest.raises(DataError, match=message):
@@ -319,9 +319,11 @@ def test_a_missing_file_is_refused(case: Case) -> None:
 
 def test_a_value_of_another_type_is_refused_and_shown_unless_private(case: Case) -> None:
     case.edit(lambda fields: add_key(fields, role="group"))
-    for shown in ("'planted'", "a value"):
-        with pytest.raises(DataError, match=f"row 1, column {KEY}: {shown} is no integer"):
-            case.join({**case.label("p"), KEY: "planted"})
+    for private in (False, True):
+        for value in ("planted", "1.5", "1_0", "9007199254740993"):
+            shown = "a value" if private else f"'{value}'"
+            with pytest.raises(DataError, match=f"row 1, column {KEY}: {shown} is no integer"):
+                case.join({**case.label("p"), KEY: value})
         case.edit(lambda fields: [field.update(pii=True) for field in fields])
 
 

@@ -18,7 +18,8 @@ from ..errors import DataError
 
 Cell = float | str | datetime | None
 
-MAX_INTEGER = 2**53
+TOO_LARGE = 2**53
+"""From here on, float64 does not tell integers apart; larger codes are text."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 TIME = re.compile(r"\d{4}-\d\d-\d\d([T ].+)?", re.ASCII)
 
@@ -83,7 +84,7 @@ def read_cell(column: Column, value: Any, missing: list[str]) -> Cell:
         number = float(value)
     except (OverflowError, TypeError):
         raise ValueError from None
-    if column.type == "integer" and not (number.is_integer() and abs(number) <= MAX_INTEGER):
+    if column.type == "integer" and not (number.is_integer() and abs(number) < TOO_LARGE):
         raise ValueError
     return number
 
