@@ -13,6 +13,7 @@ COMMANDS = {
     "adopt": (".adopt.adopt", "describe a table that is new here by a contract"),
     "accept": (".data.validate:accept", "make the validated rows the reference for drift"),
     "fetch": (".data.fetch", "take the contract's table again from where it came from"),
+    "feedback": (".data.feedback", "join ground truth with logged predictions, for training"),
     "ingest": (".data.ingest", "take a typed snapshot of the contract's source"),
     "validate": (".data.validate", "keep the rows that keep the contract, say why others go"),
     "split": (".data.split", "hold rows out for judging the model"),

@@ -220,6 +220,11 @@ class Contract(Strict):
         """The columns that together name a row, or what it is about."""
         return tuple(column for column in self.fields if column.role == "id")
 
+    @property
+    def requested(self) -> tuple[Column, ...]:
+        """The columns of a request: the features, then the ids, which it may leave out."""
+        return self.features + self.ids
+
     @cached_property
     def kept(self) -> tuple[Column, ...]:
         """The columns of a snapshot: all but the excluded ones."""
@@ -240,7 +245,7 @@ class Contract(Strict):
         """One row as JSON Schema, for OpenAPI."""
         return {
             "type": "object",
-            "properties": {column.name: column.json_schema for column in self.features},
+            "properties": {column.name: column.json_schema for column in self.requested},
             "required": [column.name for column in self.features],
             "additionalProperties": False,
         }

@@ -50,6 +50,12 @@ class Validate(Strict):
         return self
 
 
+class Feedback(Strict):
+    """Which labels count."""
+
+    max_delay_days: Annotated[int, Field(ge=1, le=36_500)]
+
+
 class Split(Strict):
     """Which rows are held out: random ones, the latest, or whole groups of equal `column`."""
 
@@ -83,6 +89,7 @@ class Params(Strict):
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     validate_: Validate = Field(alias="validate")
+    feedback: Feedback
     split: Split
     model: Model
     evaluate: Evaluate

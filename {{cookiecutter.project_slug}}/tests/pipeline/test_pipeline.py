@@ -13,11 +13,18 @@ from {{ cookiecutter.package_name }}.layout import Below, Layout
 
 BY_HAND = {
     *("contract.yaml", "params.yaml", "tests/smoke/cases.yaml"),
-    *("data/external", "data/reference.json"),
+    *(
+        "data/external",
+        "data/feedback/rows.parquet",
+        "data/reference.json",
+        "reports/feedback.json",
+    ),
 }
 """What people write, or commands that are no stages."""
 HELPERS = {"errors", "files", "layout", "params", "table", "yaml_file"}
 """Modules that change how a stage reads and writes, not what."""
+FEEDBACK = "data/feedback"
+"""What `feedback` writes stands under DVC by itself, and its folder is a dependency."""
 
 
 def stages(root: Path) -> dict[str, dict[str, Any]]:
@@ -60,7 +67,7 @@ def test_the_stages_write_where_the_code_does(root: Path, pipeline: Layout) -> N
 
 
 def test_each_stage_reads_only_what_an_earlier_one_wrote(root: Path) -> None:
-    written: set[str] = set()
+    written = {FEEDBACK}
     for stage in stages(root).values():
         made = [path for path in stage["deps"] if path.startswith(("data/", "models/", "reports/"))]
         assert [path for path in made if path not in written] == []
@@ -82,5 +89,10 @@ def test_each_dependency_is_there(root: Path, package: str) -> None:
     for stage in stages(root).values():
         for path in stage["deps"]:
             name = path.replace("${package}", f"src/{package}")
-            made = name.startswith(("data/", "models/", "reports/", "${"))
+            made = name.startswith(("data/", "models/", "reports/", "${")) and name != FEEDBACK
             assert made or (root / name).exists(), name
+
+
+def test_joined_rows_are_a_dependency_of_the_stage_that_takes_them(root: Path) -> None:
+    assert FEEDBACK in stages(root)["ingest"]["deps"]
+    assert Layout().feedback.parent == Path(FEEDBACK)

@@ -256,3 +256,45 @@ def test_a_private_field_is_in_no_log_and_no_refusal(
     response = ask(client, {**row, contract.features[0].name: ["planted"]})
     assert response.status_code == 422
     assert "planted" not in response.text
+
+
+def with_keys(predictor: Predictor) -> Predictor:
+    """The same model under a contract with ids: two to log, one of them required, one private."""
+    content = predictor.contract.model_dump(by_alias=True)
+    fields = [field for field in content["fields"] if field["role"] != "id"]
+    text = {"name": "account", "type": "string", "role": "id", "constraints": {"required": True}}
+    number = {"name": "contract number", "type": "integer", "role": "id"}
+    fields += [text, number, {**text, "name": "e-mail", "pii": True}]
+    contract = Contract.model_validate({**content, "fields": fields})
+    return Predictor(contract, predictor.info, predictor._answer)
+
+
+def test_a_request_may_name_what_it_is_about(
+    client: TestClient, predictor: Predictor, row: Row, log_file: Path
+) -> None:
+    plain = ask(client, row).json()
+    keyed = TestClient(create_app(with_keys(predictor), PredictionLog(str(log_file)), Settings()))
+    keys: list[Row] = [{}, {"account": "a:1"}, {"account": "b", "contract number": None}]
+    for key in keys:
+        answer = ask(keyed, {**row, **key, "e-mail": "planted"}).json()
+        assert {**answer, "prediction_id": ""} == {**plain, "prediction_id": ""}
+        last = log_file.read_text(encoding="utf-8").splitlines()[-1]
+        assert json.loads(last)["inputs"] == row | key
+    described = keyed.get("/openapi.json").json()["components"]["schemas"]["Row"]
+    assert list(described["properties"])[len(row) :] == ["account", "contract number", "e-mail"]
+    assert described["required"] == list(row)
+
+
+def test_a_wrong_or_doubled_key_is_refused(predictor: Predictor, row: Row, log_file: Path) -> None:
+    client = TestClient(create_app(with_keys(predictor), PredictionLog(str(log_file)), Settings()))
+    for name, value in [("account", 1), ("account", None), ("contract number", "1"), ("e-mail", 1)]:
+        response = ask(client, {**row, name: value})
+        assert (response.status_code, list(faults(response))) == (422, [name])
+    thrice = ", ".join(['"account": "a"'] * 3)  # as many colons as a body with all fields has
+    for doubled in ('"account": "a", "account": "b"', thrice, json.dumps(row)[1:-1]):
+        body = f"{json.dumps(row)[:-1]}, {doubled}}}"
+        headers = {"content-type": "application/json"}
+        response = client.post("/v1/predictions", content=body, headers=headers)
+        assert response.status_code == 400
+        assert "named twice in one row" in response.json()["detail"]
+    assert log_file.read_text(encoding="utf-8") == ""

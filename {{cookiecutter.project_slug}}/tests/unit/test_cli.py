@@ -52,6 +52,21 @@ def test_a_command_knows_its_own_arguments_alone(capsys: pytest.CaptureFixture[s
         assert words in printed.out + printed.err
 
 
+def test_a_command_gets_its_arguments(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(layout.root)
+    for given, status, said in [
+        (["feedback"], 2, "the following arguments are required: truth"),
+        (["gate", "labels.csv"], 2, "unrecognized arguments: labels.csv"),
+        (["feedback", "labels.csv"], 1, "feedback: labels.csv cannot be read"),
+    ]:
+        with pytest.raises(SystemExit) as stop:
+            main(given)
+        assert stop.value.code == status
+        assert said in capsys.readouterr().err
+
+
 def test_text_of_any_language_is_printed_in_any_locale(layout: Layout, package: str) -> None:
     metrics = read_json(layout.metrics)
     metrics["single_feature"]["caf\u00e9"] = 0.97

@@ -13,6 +13,7 @@ from ..contract import Column, Contract, load_contract
 from ..errors import DataError
 from ..files import write_atomically
 from ..layout import Layout
+from .feedback import rows
 from .source import batches, column_names, files
 from .table import FAULTS
 from .typed import TIME, typed
@@ -32,7 +33,7 @@ def run(layout: Layout = Layout()) -> None:
     for path in files(source):
         _no_unknown(path, contract)
     wrong: Counter[str] = Counter()
-    write_atomically(layout.raw, lambda temporary: _write(temporary, layout.root, contract, wrong))
+    write_atomically(layout.raw, lambda temporary: _write(temporary, layout, contract, wrong))
     size = pyarrow.parquet.read_metadata(layout.raw)
     print(f"ingest: {size.num_rows} rows, {size.num_columns - 1} columns from {source}")
     for name, count in wrong.items():
@@ -46,16 +47,19 @@ def frame(layout: Layout = Layout()) -> pd.DataFrame:
         DataError: as `run` does.
     """
     contract = load_contract(layout.contract)
-    pieces = snapshot(layout.root, contract, Counter())
+    pieces = snapshot(layout, contract, Counter())
     table: pd.DataFrame = pa.Table.from_batches(pieces, schema(contract)).to_pandas()
     return table
 
 
-def snapshot(root: Path, contract: Contract, wrong: Counter[str]) -> Iterator[pa.RecordBatch]:
-    """The source in the contract's types, with FAULTS; counts the wrong values by column."""
+def snapshot(layout: Layout, contract: Contract, wrong: Counter[str]) -> Iterator[pa.RecordBatch]:
+    """The source in the contract's types, then the rows of feedback, all with FAULTS.
+
+    Counts the wrong values by column.
+    """
     names = [column.name for column in contract.kept]
     decimal = contract.source.decimal_char
-    for batch in batches(root, contract.source, names):
+    for batch in batches(layout.root, contract.source, names):
         columns = []
         notes: dict[int, list[str]] = {}
         for column in contract.kept:
@@ -69,6 +73,8 @@ def snapshot(root: Path, contract: Contract, wrong: Counter[str]) -> Iterator[pa
         faults = ["; ".join(notes.get(place, ())) for place in range(len(batch))] if notes else ""
         noted = pa.repeat("", len(batch)) if faults == "" else pa.array(faults, pa.string())
         yield pa.record_batch([*columns, noted], schema=schema(contract))
+    joined = rows(layout, contract).assign(**{FAULTS: ""})
+    yield pa.RecordBatch.from_pandas(joined, schema(contract), preserve_index=False)
 
 
 def schema(contract: Contract) -> pa.Schema:
@@ -98,14 +104,14 @@ def _no_unknown(path: Path, contract: Contract) -> None:
         )
 
 
-def _write(path: Path, root: Path, contract: Contract, wrong: Counter[str]) -> None:
+def _write(path: Path, layout: Layout, contract: Contract, wrong: Counter[str]) -> None:
     kinds = schema(contract)
     texts = [field.name for field in kinds if field.type == pa.string()]
     writer = pyarrow.parquet.ParquetWriter(path, kinds, use_dictionary=texts)
     # Written in a thread of its own, so that reading goes on meanwhile.
     with writer, ThreadPoolExecutor(1) as pool:
         last = pool.submit(lambda: None)
-        for batch in snapshot(root, contract, wrong):
+        for batch in snapshot(layout, contract, wrong):
             last.result()
             last = pool.submit(writer.write_batch, batch)
         last.result()

@@ -28,7 +28,7 @@ class RequestParser:
 
     def __init__(self, contract: Contract, max_rows: int) -> None:
         row = _row(contract)
-        self._names = [column.name for column in contract.features]
+        self._names = [column.name for column in contract.requested]
         self._private = {column.name for column in contract.fields if column.pii}
         self._max_rows = max_rows
         self._one = SchemaValidator(row)
@@ -53,7 +53,7 @@ class RequestParser:
             raise self._refusal(fault, body, is_list) from None
         rows: list[Row] = given if is_list else [given]
         # A valid body has one colon a field, but for colons in its texts: more means a second look.
-        if body.count(b":") != len(rows) * len(self._names):
+        if body.count(b":") != sum(map(len, rows)):
             json.loads(body, object_pairs_hook=_no_key_twice)
         return Parsed(rows, is_list)
 
@@ -98,8 +98,10 @@ class RequestParser:
 def _row(contract: Contract) -> CoreSchema:
     return core_schema.typed_dict_schema(
         {
-            column.name: core_schema.typed_dict_field(_value(column), required=True)
-            for column in contract.features
+            column.name: core_schema.typed_dict_field(
+                _value(column), required=column.role == "feature"
+            )
+            for column in contract.requested
         },
         extra_behavior="forbid",
         strict=True,

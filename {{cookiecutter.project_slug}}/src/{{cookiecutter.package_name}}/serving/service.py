@@ -24,7 +24,7 @@ class PredictionService:
         self._log = log
         self._parser = RequestParser(predictor.contract, max_rows)
         self._encoder = Encoder(predictor.contract)
-        self._private = [column.name for column in predictor.contract.features if column.pii]
+        self._private = [column.name for column in predictor.contract.requested if column.pii]
 
     def parse(self, body: bytes) -> Parsed:
         """Validate a body.
