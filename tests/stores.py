@@ -42,7 +42,8 @@ def object_store() -> Iterator[str]:
 
 def put(address: str, name: str, content: bytes) -> None:
     """Store an object in the bucket."""
-    request = urllib.request.Request(f"{address}/team/{name}", content, method="PUT")
+    kind = {"Content-Type": "application/octet-stream"}
+    request = urllib.request.Request(f"{address}/team/{name}", content, kind, method="PUT")
     urllib.request.urlopen(request, timeout=10).close()
 
 
@@ -74,5 +75,7 @@ def postgresql(password: str) -> Iterator[tuple[list[str], str]]:
         url = f"postgresql://ann@127.0.0.1:{port}/postgres"
         yield ["env", f"PGPASSWORD={password}", str(binaries[-1] / "psql"), "-qd", url, "-c"], url
     finally:
-        subprocess.run([*user, binaries[-1] / "pg_ctl", "-D", data, "-m", "immediate", "stop"], cwd="/")
+        subprocess.run(
+            [*user, binaries[-1] / "pg_ctl", "-D", data, "-m", "immediate", "stop"], cwd="/"
+        )
         shutil.rmtree(folder, ignore_errors=True)

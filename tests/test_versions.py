@@ -4,17 +4,15 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from act import load
 from conftest import Project, commit_all, outside, run_in
-from machine import dvc_cache, started, tool, train
-from stores import KEYS, NO_KEYS, object_store, server
+from machine import dvc_cache, free_port, started, tool, train
+from stores import KEYS, NO_KEYS, make_bucket, object_store, server
 
 pytestmark = pytest.mark.slow
 

@@ -125,7 +125,10 @@ def survey(source: Source) -> tuple[dict[str, Evidence], pa.Table]:
     pieces: list[pa.RecordBatch] = []
     random = np.random.default_rng(0)
     with ThreadPoolExecutor() as pool:
-        for batch in batches(Path(), source, names):
+        coming = batches(Path(), source, names)
+        ahead = pool.submit(next, coming, None)  # read while the one before is looked at
+        while (batch := ahead.result()) is not None:
+            ahead = pool.submit(next, coming, None)
             for name in names:
                 if name not in evidence:
                     text = typed_text and pa.types.is_string(batch[name].type)

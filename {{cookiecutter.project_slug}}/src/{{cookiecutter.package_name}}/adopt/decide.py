@@ -264,9 +264,9 @@ def _is_boolean(column: Evidence) -> bool:
 
 
 def _strangers(column: Evidence, fitting: int) -> list[str]:
-    if not (count := column.present - fitting):
+    if column.strange is None:
         return []
-    row, value = column.strange[0]
+    count, (row, value) = column.present - fitting, column.strange
     return [f"{count} values are none, first {value!r:.40} in row {row}: such rows are rejected"]
 
 

@@ -1,5 +1,6 @@
 """Evidence: what the values of one column show, gathered batch by batch in bounded memory."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
@@ -33,7 +34,7 @@ class Evidence:
 
     numbers, times: how many values are one; None where hardly any is.
     values: each value's count; None where there are too many.
-    strange: row and value of the first ones that are not what most are.
+    strange: row and value of the first one that is not what most are.
     shown: the first values.
     """
 
@@ -46,12 +47,12 @@ class Evidence:
         self.first_share = 0.0
         self.low, self.high = np.inf, -np.inf
         self.whole = True
-        self.coded = False
+        self._coded = False
         self.times: int | None = 0
         self.formats: list[str | None] = []
         self.has_hours = False
         self.values: Counter[str] | None = Counter()
-        self.strange: list[tuple[int, str]] = []
+        self.strange: tuple[int, str] | None = None
         self.shown: list[str] = []
         self._decimal = decimal
         # Of the values as numbers or texts; None once a value came twice.
@@ -62,24 +63,37 @@ class Evidence:
         """Whether no value came twice, asked once all batches are in."""
         return bool(self._hashes) and not _has_twins(np.concatenate(self._hashes or []))
 
+    @property
+    def coded(self) -> bool:
+        """Whether a number among the values would lose a digit."""
+        return self._coded or any(re.match(CODE, each) for each in self.values or ())
+
     def add(self, given: pa.Array) -> None:
         """Take a batch into account."""
         texts = _texts(given)
-        marked = pc.or_(pc.is_in(texts, pa.array(MARKERS)), texts.is_null())
-        if pc.any(marked).as_py():
-            found = pc.fill_null(texts.filter(marked), "")
-            self.markers.update(_as_dict(found.value_counts()))
-            places = pc.indices_nonzero(pc.invert(marked))
-        else:
-            places = pa.array(np.arange(len(texts)))
-        kept = texts.take(places) if len(places) < len(texts) else texts
+        parsed = self._all_numbers(texts)
+        kept, places = texts, None
+        if parsed is None:
+            marked = pc.or_(pc.is_in(texts, pa.array(MARKERS)), texts.is_null())
+            if pc.any(marked).as_py():
+                found = pc.fill_null(texts.filter(marked), "")
+                self.markers.update(_as_dict(found.value_counts()))
+                places = pc.indices_nonzero(pc.invert(marked))
+                kept = texts.take(places)
         if len(kept):
             self.shown = self.shown or kept[:TRIED].to_pylist()
-            self._numbers(kept, places)
+            parsed = self._numbers(kept, parsed, places)
             self._times(kept, places)
-            self._distinct(kept)
+            self._distinct(kept, parsed)
         self.rows += len(texts)
         self.present += len(kept)
+
+    def _all_numbers(self, texts: pa.Array) -> pa.Array | None:
+        """The texts as numbers, if each is a finite one: then none is a marker."""
+        if self.numbers is None or texts.null_count:
+            return None
+        parsed = parse_numbers(texts, self._decimal)
+        return parsed if pc.all(pc.is_finite(parsed), skip_nulls=False).as_py() else None
 
     def restore(self, missing: Iterable[str]) -> None:
         """Count markers that are none of `missing` as values again."""
@@ -89,27 +103,32 @@ class Evidence:
             if self.values is not None:
                 self.values[text] += count
 
-    def _numbers(self, kept: pa.Array, places: pa.Array) -> None:
+    def _numbers(
+        self, kept: pa.Array, parsed: pa.Array | None, places: pa.Array | None
+    ) -> pa.Array | None:
         if self.numbers is None:
-            return
-        parsed = parse_numbers(kept, self._decimal)
+            return None
+        if parsed is None:
+            parsed = parse_numbers(kept, self._decimal)
+            parsed = pc.if_else(pc.is_finite(parsed), parsed, None)
         found = len(kept) - parsed.null_count
         if not self.present:
             self.first_share = found / len(kept)
             if self.first_share < LIKELY:
                 self.numbers = None
-                return
+                return None
         self.numbers += found
         self._note_strange(kept, parsed, places)
-        limits = pc.min_max(parsed.filter(pc.fill_null(pc.is_finite(parsed), fill_value=False)))
+        limits = pc.min_max(parsed)
         if limits["min"].is_valid:
             self.low = min(self.low, limits["min"].as_py())
             self.high = max(self.high, limits["max"].as_py())
         self.whole = self.whole and bool(pc.all(pc.equal(parsed, pc.floor(parsed))).as_py())
-        if self.whole and not self.coded:
-            self.coded = bool(pc.any(pc.match_substring_regex(kept, CODE)).as_py())
+        if self.whole and self.values is None and not self._coded:
+            self._coded = _any_matches(kept, CODE)
+        return parsed
 
-    def _times(self, kept: pa.Array, places: pa.Array) -> None:
+    def _times(self, kept: pa.Array, places: pa.Array | None) -> None:
         if self.times is None or self.numbers is not None:
             return
         if not self.present:
@@ -125,16 +144,18 @@ class Evidence:
             pc.any(pc.not_equal(parsed, pc.floor_temporal(parsed, unit="day"))).as_py()
         )
 
-    def _note_strange(self, kept: pa.Array, parsed: pa.Array, places: pa.Array) -> None:
-        if parsed.null_count and not self.strange:
-            for place in pc.indices_nonzero(parsed.is_null())[:3].to_pylist():
-                self.strange.append((self.rows + places[place].as_py() + 1, kept[place].as_py()))
+    def _note_strange(self, kept: pa.Array, parsed: pa.Array, places: pa.Array | None) -> None:
+        if parsed.null_count and self.strange is None:
+            place = pc.index(parsed.is_null(), value=True).as_py()
+            row = place if places is None else places[place].as_py()
+            self.strange = (self.rows + row + 1, kept[place].as_py())
 
-    def _distinct(self, kept: pa.Array) -> None:
+    def _distinct(self, kept: pa.Array, parsed: pa.Array | None) -> None:
         if self.numbers is not None and not self.whole:
             self._hashes = None
         if self._hashes is not None:
-            hashes = pd.util.hash_array(kept.to_numpy(zero_copy_only=False), categorize=False)
+            values = kept if parsed is None or parsed.null_count else parsed
+            hashes = pd.util.hash_array(values.to_numpy(zero_copy_only=False), categorize=False)
             self._hashes.append(hashes)
             if _has_twins(hashes):
                 self._hashes = None
@@ -143,6 +164,7 @@ class Evidence:
             if len(counted) <= MOST_DISTINCT:
                 self.values.update(_as_dict(counted))
             if max(len(counted), len(self.values)) > MOST_DISTINCT:
+                self._coded = self.coded or _any_matches(kept, CODE)
                 self.values = None
 
 
@@ -151,12 +173,16 @@ def _has_twins(hashes: npt.NDArray[np.uint64]) -> bool:
     return bool((ordered[1:] == ordered[:-1]).any())
 
 
+def _any_matches(texts: pa.Array, pattern: str) -> bool:
+    return bool(pc.any(pc.match_substring_regex(texts, pattern)).as_py())
+
+
 def _texts(given: pa.Array) -> pa.Array:
     if pa.types.is_floating(given.type):
         given = pc.if_else(pc.is_nan(given), None, given)
     if pa.types.is_nested(given.type) or pa.types.is_binary(given.type):
         return pa.array([None if each is None else "(no text)" for each in given.to_pylist()])
-    return given.cast(pa.string())
+    return given if pa.types.is_string(given.type) else given.cast(pa.string())
 
 
 def _as_dict(counted: pa.StructArray) -> dict[str, int]:
