@@ -137,6 +137,11 @@ class Column(Strict):
             )
         if self.format is not None and not self.is_time:
             raise ValueError(f"{self.name}: format goes with date and datetime; remove it")
+        if self.pii and self.type == "string" and self.role in {"feature", "target"}:
+            raise ValueError(
+                f"{self.name}: a text marked pii cannot be a {self.role}, since a model holds its"
+                " categories; give it role id, group or excluded"
+            )
         if shared := set(self.true_values) & set(self.false_values):
             raise ValueError(f"{self.name}: {sorted(shared)} in trueValues and falseValues")
         if limits.pattern is not None:

@@ -2,23 +2,28 @@
 
 import shutil
 import string
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
 
 from {{ cookiecutter.package_name }}.adopt import adopt
 from {{ cookiecutter.package_name }}.adopt.adopt import is_edited
 from {{ cookiecutter.package_name }}.contract import Column, load_contract
-from {{ cookiecutter.package_name }}.data import ingest, split, validate
+from {{ cookiecutter.package_name }}.data import feedback, ingest, split, validate
 from {{ cookiecutter.package_name }}.data.table import FAULTS
 from {{ cookiecutter.package_name }}.errors import AdoptError, DataError, ProjectError
 from {{ cookiecutter.package_name }}.features import Encoder
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.params import load_params
+from {{ cookiecutter.package_name }}.serving.app import create_app
+from {{ cookiecutter.package_name }}.serving.prediction_log import PredictionLog
 from {{ cookiecutter.package_name }}.serving.predictor import load_predictor
+from {{ cookiecutter.package_name }}.serving.settings import Settings
 from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
 
 ROWS = 600
@@ -195,7 +200,7 @@ def test_a_number_with_some_garbage_stays_a_number_and_says_so(
     table = table.copy()
     table.loc[7, "spend"] = "about 90"
     assert adopted(project, given(tmp_path, table))["spend"].type == "number"
-    assert "spend: 1 values are none, first 'about 90' in row 8" in capsys.readouterr().out
+    assert "spend: 1 values are none, first one like 'aaaaa 99' in row 8" in capsys.readouterr().out
 
 
 def test_half_numbers_are_text_and_say_so(
@@ -327,3 +332,58 @@ def test_a_file_in_the_project_is_taken_where_it_is(project: Layout, table: pd.D
     adopted(project, given(folder, table))
     assert load_contract(project.contract).source.path == "data/mine/customers.csv"
     assert not project.external.exists()
+
+
+def contents(folder: Path) -> str:
+    """All that files hold, also those in archives and in Parquet, and their names."""
+    found = []
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        found.append(str(path))
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                found += [
+                    archive.read(name).decode("utf-8", "ignore") for name in archive.namelist()
+                ]
+        elif path.suffix == ".parquet":
+            found.append(pd.read_parquet(path).to_csv())
+        else:
+            found.append(path.read_bytes().decode("utf-8", "ignore"))
+    return "\n".join(found)
+
+
+def test_no_private_value_reaches_a_log_a_report_or_an_artefact(
+    project: Layout, tmp_path: Path, table: pd.DataFrame, capfd: pytest.CaptureFixture[str]
+) -> None:
+    planted = [f"Planted{letter}" for letter in string.ascii_uppercase[:20]]
+    names = [planted[row % 20] for row in range(ROWS)]
+    # Its spend is no number in some rows, so faults and reasons are written, too.
+    private = table.assign(full_name=[f"{name} {row}" for row, name in enumerate(names)])
+    private["contact"] = [f"{name}{row}@example.org" for row, name in enumerate(names)]
+    private.loc[:3, "spend"] = private.loc[:3, "contact"]
+    adopted(project, given(tmp_path, private))
+    text = project.contract.read_text(encoding="utf-8")
+    spend = text[text.index("- name: spend") :]
+    text = text.replace(spend, spend.replace("role: feature", "role: feature\n    pii: true", 1))
+    project.contract.write_text(text, encoding="utf-8")
+    for stage in (ingest, validate, split, train, evaluate, gate, export):
+        stage.run(project)
+    log = project.root / "logs" / "predictions.jsonl"
+    predictor = load_predictor(project.serving)
+    with TestClient(create_app(predictor, PredictionLog(str(log)), Settings())) as client:
+        row = predictor.contract.example
+        answers = [client.post("/v1/predictions", json=row).json()]
+        shown = [
+            client.post("/v1/predictions", json={**row, "spend": name}).text for name in planted
+        ]
+        shown.append(client.get("/openapi.json").text)
+    later = "2100-01-01"
+    truth = tmp_path / "truth.csv"
+    pd.DataFrame(
+        [{"prediction_id": answers[0]["prediction_id"], "time": later, "churn": "yes"}]
+    ).to_csv(truth, index=False)
+    feedback.run(project, truth=str(truth), log=str(log))
+    printed = capfd.readouterr()
+    shutil.rmtree(project.external)
+    said = "\n".join([*shown, printed.out, printed.err, contents(project.root)])
+    assert "churn" in said
+    assert [name for name in planted if name in said] == []

@@ -45,6 +45,44 @@ FAULTS: dict[str, tuple[Callable[[Content], Any], str]] = {
         lambda c: change(c, "number", "constraints", {"enum": ["a"]}),
         "enum and pattern go with type string",
     ),
+    "a private text as feature": (
+        lambda c: change(c, "text", "pii", True),
+        "a text marked pii cannot be a feature",
+    ),
+    "a date as feature": (
+        lambda c: change(c, "number", "type", "date"),
+        "minimum and maximum go with numbers|a date cannot be a feature",
+    ),
+    "a pattern that cannot be used": (
+        lambda c: change(c, "text", "constraints", {"pattern": "(?=a)"}),
+        "pattern '.*' cannot be used",
+    ),
+    "a format of a text": (
+        lambda c: change(c, "text", "format", "%Y"),
+        "format goes with date and datetime",
+    ),
+    "true and false alike": (
+        lambda c: change(c, "text", "trueValues", ["false"]),
+        "in trueValues and falseValues",
+    ),
+    "an unknown encoding": (
+        lambda c: c.update(source={"path": "a.csv", "encoding": "nosuch"}),
+        "encoding 'nosuch' is none that Python knows",
+    ),
+    "one sign for two things": (
+        lambda c: c.update(source={"path": "a.csv", "delimiter": ".", "decimalChar": "."}),
+        "delimiter and decimalChar are both",
+    ),
+    "two times": (
+        lambda c: c["fields"].extend(
+            {"name": name, "type": "date", "role": "time"} for name in ("then", "now")
+        ),
+        "have role time; give it to one",
+    ),
+    "a time that is none": (
+        lambda c: c["fields"].append({"name": "then", "type": "string", "role": "time"}),
+        "needs type date or datetime, as time",
+    ),
     "minimum of a text": (
         lambda c: change(c, "text", "constraints", {"minimum": 1}),
         "minimum and maximum go with numbers",

@@ -210,7 +210,9 @@ def test_a_fault_names_no_private_value() -> None:
 
     with pytest.raises(DerivedError, match=r"lookup fails on these rows \(KeyError: 'a'\)"):
         encode(lookup)
-    private = contract_of([{**field, "pii": field["name"] == "class"} for field in FIELDS])
+    plain = contract_of(FIELDS)
+    marked = [each.model_copy(update={"pii": each.name == "class"}) for each in plain.fields]
+    private = plain.model_copy(update={"fields": marked})
     with pytest.raises(DerivedError, match=r"lookup fails on these rows \(KeyError\)"):
         encode(lookup, contract=private)
 

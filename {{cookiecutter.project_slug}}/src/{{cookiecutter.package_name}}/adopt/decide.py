@@ -267,7 +267,8 @@ def _strangers(column: Evidence, fitting: int) -> list[str]:
     if column.strange is None:
         return []
     count, (row, value) = column.present - fitting, column.strange
-    return [f"{count} values are none, first {value!r:.40} in row {row}: such rows are rejected"]
+    shape = _shape(value)[:40]  # whoever put it there may have put somebody's name there
+    return [f"{count} values are none, first one like {shape!r} in row {row}: rows are rejected"]
 
 
 def _spellings(values: Counter[str]) -> list[str]:
@@ -280,9 +281,7 @@ def _spellings(values: Counter[str]) -> list[str]:
 
 def _pattern(values: Iterable[str]) -> str:
     """The one shape of all values, such as [A-Z]{2}[0-9]{4}; "" if they have several."""
-    shapes = {
-        re.sub("[0-9]", "9", re.sub("[a-z]", "a", re.sub("[A-Z]", "A", each))) for each in values
-    }
+    shapes = {_shape(each) for each in values}
     if len(shapes) != 1 or len(shape := shapes.pop()) > 40:
         return ""
     classes = {"9": "[0-9]", "A": "[A-Z]", "a": "[a-z]"}
@@ -291,6 +290,11 @@ def _pattern(values: Iterable[str]) -> str:
         classes.get(sign, re.escape(sign)) + (f"{{{count}}}" if count > 1 else "")
         for sign, count in runs
     )
+
+
+def _shape(text: str) -> str:
+    """The text with each letter and digit replaced by one of its kind."""
+    return re.sub("[0-9]", "9", re.sub("[a-z]", "a", re.sub("[A-Z]", "A", text)))
 
 
 def _bounds(low: float, high: float) -> tuple[float, float]:
