@@ -234,9 +234,12 @@ def test_only_what_was_accepted_is_the_reference(layout: Layout) -> None:
 
 
 def test_what_the_model_will_impute_is_marked(layout: Layout, contract: Contract) -> None:
-    name = next(each.name for each in contract.features if not each.constraints.required)
+    name = contract.numbers[0].name
+    content = yaml.safe_load(layout.contract.read_text(encoding="utf-8"))
+    for field in content["fields"]:
+        field.get("constraints", {}).pop("required" if field["name"] == name else "", None)
+    layout.contract.write_text(yaml.safe_dump(content), encoding="utf-8")
     spoil(layout, name, None, 40)
-    limit(layout, "duplicate_row", "warn", 1)
     validate.run(layout)
     frame = pd.read_parquet(layout.raw)
     report = read_json(layout.validation_report)
