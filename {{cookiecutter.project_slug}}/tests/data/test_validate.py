@@ -239,7 +239,7 @@ def test_what_the_model_will_impute_is_marked(layout: Layout, contract: Contract
     for field in content["fields"]:
         field.get("constraints", {}).pop("required" if field["name"] == name else "", None)
     layout.contract.write_text(yaml.safe_dump(content), encoding="utf-8")
-    spoil(layout, name, None, 40)
+    spoil(layout, name, None, 5)
     validate.run(layout)
     frame = pd.read_parquet(layout.raw)
     report = read_json(layout.validation_report)
