@@ -253,6 +253,29 @@ def test_objects_are_adopted_as_one_table(own: Project) -> None:
     ]
 
 
+def test_an_ascii_locale_and_names_of_any_language_change_nothing(
+    own: Project, tmp_path: Path
+) -> None:
+    noise = [place * 7919 % 100 for place in range(400)]
+    rows = [f"{place / 4},{'là' if noise[place] > place / 4 else 'où'}" for place in range(400)]
+    table = tmp_path / "données" / "été.csv"
+    table.parent.mkdir()
+    table.write_text("\n".join(["âge du cœur,état", *rows]), encoding="utf-8")
+    found = []
+    for env in ({}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
+        shutil.rmtree(own.path / "data" / "external", ignore_errors=True)
+        own.run("make", "adopt", f"DATA={table}", "TARGET=état", env=env)
+        own.run("make", "train", env=env)
+        made = (
+            "contract.yaml",
+            "data/external/été.csv",
+            "data/train.parquet",
+            "models/model.skops",
+        )
+        found.append([(own.path / name).read_bytes() for name in made])
+    assert found[0] == found[1]
+
+
 def script(own: Project, code: str, *args: object, **names: str) -> str:
     """Run code in the project's environment, with its package's name filled in."""
     text = code.format(package=own.package.name, **names)
