@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": (".training.evaluate", "measure both on the held-out rows"),
     "gate": (".training.gate", "refuse a model that is not good enough"),
     "export": (".training.export", "write the artefact that is served, and compare it"),
+    "report": (".data.report", "write a page on the dataset that was validated last"),
     "serve": (".serving.server", "serve predictions over HTTP"),
 }
 
