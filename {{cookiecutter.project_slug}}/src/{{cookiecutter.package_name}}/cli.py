@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": (".training.evaluate", "measure both on the held-out rows"),
     "gate": (".training.gate", "refuse a model that is not good enough"),
     "export": (".training.export", "write the artefact that is served, and compare it"),
+    "report": (".data.report", "write a page on the dataset that was validated last"),
     "serve": (".serving.server", "serve predictions over HTTP"),
     "repro": (".versions:repro", "run the stages whose inputs have changed"),
     "push": (".versions:push", "send data and model to the default remote"),

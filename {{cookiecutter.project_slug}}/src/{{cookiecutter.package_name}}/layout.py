@@ -22,6 +22,7 @@ class Layout:
 
     contract = Below("contract.yaml")
     params = Below("params.yaml")
+    lock = Below("dvc.lock")
     smoke_cases = Below("tests/smoke/cases.yaml")
     external = Below("data/external")
     reference = Below("data/reference.json")
@@ -36,5 +37,7 @@ class Layout:
     serving = Below("models/serving")
     validation_report = Below("reports/validation.json")
     feedback_report = Below("reports/feedback.json")
+    columns_report = Below("reports/columns.json")
+    data_report = Below("reports/data.html")
     metrics = Below("reports/metrics.json")
     gate_report = Below("reports/gate.json")

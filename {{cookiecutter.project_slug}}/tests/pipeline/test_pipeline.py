@@ -17,6 +17,8 @@ BY_HAND = {
         "data/external",
         "data/feedback/rows.parquet",
         "data/reference.json",
+        "dvc.lock",
+        "reports/data.html",
         "reports/feedback.json",
     ),
 }
@@ -72,6 +74,17 @@ def test_each_stage_reads_only_what_an_earlier_one_wrote(root: Path) -> None:
         made = [path for path in stage["deps"] if path.startswith(("data/", "models/", "reports/"))]
         assert [path for path in made if path not in written] == []
         written |= set(outputs(stage))
+
+
+def test_each_plot_is_of_a_field_that_a_stage_writes(root: Path, pipeline: Layout) -> None:
+    written = {path for stage in stages(root).values() for path in outputs(stage)}
+    plots = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
+    assert plots
+    for plot in plots:
+        (axes,) = plot.values()
+        for path, field in [*axes["x"].items(), *axes["y"].items()]:
+            assert path in written
+            assert all(field in point for point in read_json(pipeline.root / path))
 
 
 def test_each_stage_depends_on_the_code_that_it_runs(root: Path, package: str) -> None:

@@ -10,7 +10,7 @@ from ..errors import DataError
 from ..files import read_json, write_json
 from ..layout import Layout
 from ..params import RULES, Validate, load_params
-from .profile import drift, profile
+from .profile import drift, is_default, profile, profiled
 from .rules import broken
 from .table import FAULTS, REASONS, read_table, write_table
 
@@ -41,9 +41,6 @@ def run(layout: Layout = Layout()) -> None:
     report["drift"] = {}
     if reference is not None and len(valid):
         report["drift"] = drift(reference, valid, contract, limits.max_drift)
-    write_table(layout.rejected, rejected)
-    write_table(layout.valid, valid)
-    write_json(layout.validation_report, report)
     empty = [each.name for each in contract.features if frame[each.name].isna().all()]
     refusals = [
         *(
@@ -54,6 +51,11 @@ def run(layout: Layout = Layout()) -> None:
         *_too_little(valid, contract, limits, layout),
         *_changed(report, layout),
     ]
+    report["refusals"] = refusals
+    write_table(layout.rejected, rejected)
+    write_table(layout.valid, valid)
+    write_json(layout.validation_report, report)
+    write_json(layout.columns_report, _points(valid, contract, report))
     if refusals:
         raise DataError("\n  ".join([f"{contract.source.path} is refused", *refusals]))
     if reference is None:
@@ -106,6 +108,19 @@ def _report(
     missing = {column.name: float(frame[column.name].isna().mean()) for column in contract.features}
     imputed = {name: share for name, share in missing.items() if share}
     return {"rows": len(frame), "rules": rules, "imputed": imputed}
+
+
+def _points(valid: pd.DataFrame, contract: Contract, report: dict[str, Any]) -> list[Any]:
+    """What `dvc plots` shows of each column: shares of the valid rows, and the drift index."""
+    return [
+        {
+            "column": column.name,
+            "missing": float(valid[column.name].isna().mean()) if len(valid) else 0.0,
+            "default": float(is_default(column, valid[column.name]).mean()) if len(valid) else 0.0,
+            "drift": report["drift"].get(column.name, (0.0, 0.0))[0],
+        }
+        for column in profiled(contract)
+    ]
 
 
 def _too_many(
