@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from {{ cookiecutter.package_name }}.adopt import adopt
 from {{ cookiecutter.package_name }}.adopt.adopt import is_edited
 from {{ cookiecutter.package_name }}.contract import Column, load_contract
-from {{ cookiecutter.package_name }}.data import feedback, ingest, split, validate
+from {{ cookiecutter.package_name }}.data import feedback, ingest, report, split, validate
 from {{ cookiecutter.package_name }}.data.table import FAULTS
 from {{ cookiecutter.package_name }}.errors import AdoptError, DataError, ProjectError
 from {{ cookiecutter.package_name }}.features import Encoder
@@ -365,7 +365,7 @@ def test_no_private_value_reaches_a_log_a_report_or_an_artefact(
     spend = text[text.index("- name: spend") :]
     text = text.replace(spend, spend.replace("role: feature", "role: feature\n    pii: true", 1))
     project.contract.write_text(text, encoding="utf-8")
-    for stage in (ingest, validate, split, train, evaluate, gate, export):
+    for stage in (ingest, validate, split, train, evaluate, gate, export, report):
         stage.run(project)
     log = project.root / "logs" / "predictions.jsonl"
     predictor = load_predictor(project.serving)

@@ -27,6 +27,7 @@ from ..files import read_json, write_bytes
 from ..layout import Layout
 from ..params import Validate, load_params
 from .profile import drift, profiled, shares
+from .table import REASONS
 
 PAGE = Path(__file__).with_suffix(".html")
 SAMPLE = 20_000
