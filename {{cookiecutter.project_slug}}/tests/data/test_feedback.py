@@ -172,7 +172,8 @@ def test_another_line_is_refused_by_its_number(line: bytes, case: Case) -> None:
 
 def test_a_logged_time_that_is_none_is_refused_by_its_line(case: Case) -> None:
     case.predict("p")
-    case.log.write_bytes(case.log.read_bytes() + b'{"time": "noon", "prediction_id": 1, "inputs": {}}')
+    noon = b'{"time": "noon", "prediction_id": 1, "inputs": {}}'
+    case.log.write_bytes(case.log.read_bytes() + noon)
     with pytest.raises(DataError, match="log.jsonl line 2, column time: 'noon' is no datetime"):
         case.join(case.label("p"))
 
@@ -377,6 +378,15 @@ def test_a_value_of_another_type_is_refused_and_shown_unless_private(case: Case)
             with pytest.raises(DataError, match=f"row 1, column {KEY}: {shown} is no integer"):
                 case.join({**case.label("p"), KEY: value})
         case.edit(lambda fields: [field.update(pii=True) for field in fields])
+
+
+@pytest.mark.parametrize("value", [NOON, [1]])
+def test_a_value_of_another_kind_in_parquet_is_refused(value: object, case: Case) -> None:
+    case.edit(add_key)
+    table = case.layout.root / "labels.parquet"
+    pd.DataFrame([{**case.label("p"), KEY: value}]).to_parquet(table, index=False)
+    with pytest.raises(DataError, match=f"row 1, column {KEY}: .* is no integer; correct it"):
+        feedback.run(case.layout, truth=str(table), log=str(case.log))
 
 
 def test_a_logged_value_of_another_type_is_refused_by_its_line(case: Case) -> None:

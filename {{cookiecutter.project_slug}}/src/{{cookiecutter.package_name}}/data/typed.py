@@ -50,6 +50,9 @@ def typed(column: Column, values: pa.Array, missing: Sequence[str], decimal: str
         values = values.cast(pa.string())
     if pa.types.is_string(values.type):
         values = _unless(pc.is_in(values, pa.array({*missing, ""})), values)
+    misplaced = column.is_number and pa.types.is_temporal(values.type)
+    if misplaced or pa.types.is_nested(values.type):  # Arrow has no cast for it
+        return Typed(pa.nulls(len(values), kind(column)), values.is_valid())
     if column.type == "string":
         return Typed(values.cast(pa.string()), pa.repeat(pa.scalar(value=False), len(values)))
     if column.is_time:
