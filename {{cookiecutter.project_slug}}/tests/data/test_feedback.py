@@ -272,6 +272,16 @@ def test_by_key_a_label_belongs_to_the_newest_prediction_before_it(case: Case) -
     assert pd.read_parquet(case.layout.feedback)[KEY].tolist() == [1, 1]
 
 
+def test_of_two_predictions_at_one_time_the_greater_id_wins_in_any_order(case: Case) -> None:
+    case.edit(add_key)
+    for name in ("c", "b", "d", "a"):
+        case.predict(name, inputs={KEY: 1})
+    label = {**case.label(""), KEY: 1}
+    del label["prediction_id"]
+    case.join(label)
+    assert list(case.kept()) == ["d"]
+
+
 def test_what_the_log_does_not_hold_comes_from_the_labels(case: Case) -> None:
     case.edit(lambda fields: fields.append({"name": "later", "type": "number", "role": "group"}))
     case.edit(lambda fields: fields.append({"name": "seen", "type": "date", "role": "time"}))
@@ -281,7 +291,7 @@ def test_what_the_log_does_not_hold_comes_from_the_labels(case: Case) -> None:
     more: Row = {"later": "1.5", "seen": "1999-01-01"}
     if feature.name != "time":
         more[feature.name] = feature.example
-    case.join({**case.label("p"), **more}, {**case.label("q"), **more, "later": ""})
+    case.join({**case.label("p"), **more}, {**case.label("q"), "later": ""})
     frame = pd.read_parquet(case.layout.feedback)
     assert frame["later"].isna().tolist() == [False, True]
     assert frame["later"][0] == 1.5
