@@ -13,7 +13,7 @@ from dvc.repo import Repo
 from fastapi.testclient import TestClient
 
 from {{ cookiecutter.package_name }}.contract import Contract, load_contract
-from {{ cookiecutter.package_name }}.data import feedback, ingest, split, validate
+from {{ cookiecutter.package_name }}.data import feedback, ingest, labels, source, split, validate
 from {{ cookiecutter.package_name }}.errors import ContractError, DataError
 from {{ cookiecutter.package_name }}.files import read_json
 from {{ cookiecutter.package_name }}.layout import Layout
@@ -175,6 +175,57 @@ def test_another_line_is_refused_by_its_number(line: bytes, case: Case) -> None:
         case.join(case.label("p"))
 
 
+def test_a_logged_time_that_is_none_is_refused_by_its_line(case: Case) -> None:
+    case.predict("p")
+    noon = b'{"time": "noon", "prediction_id": 1, "inputs": {}}'
+    case.log.write_bytes(case.log.read_bytes() + noon)
+    with pytest.raises(DataError, match="log.jsonl line 2, column time: 'noon' is no datetime"):
+        case.join(case.label("p"))
+
+
+def test_what_the_log_holds_is_kept_exactly(case: Case) -> None:
+    case.edit(lambda fields: add_key(fields, name="flag", type="boolean", trueValues=["yes", "1"]))
+    number = next(each for each in case.contract.numbers if each.type == "number").name
+    values = [0.1 + 0.2, 1e-5, 2.0**70, 1 / 3, None]
+    for place, value in enumerate(values):
+        case.predict(str(place), inputs={number: value, "flag": value != 1e-5})
+    case.join(*(case.label(str(place)) for place in range(len(values))))
+    frame = pd.read_parquet(case.layout.feedback)
+    assert frame[number].tolist()[:4] == values[:4]
+    assert frame[number].isna().tolist() == [False] * 4 + [True]
+    assert frame["flag"].tolist() == [1.0, 0.0, 1.0, 1.0, 1.0]
+
+
+def test_markers_of_missing_values_hold_for_labels_not_for_the_log(case: Case) -> None:
+    case.edit(lambda fields: add_key(fields, type="string"))
+    content = yaml.safe_load(case.layout.contract.read_text(encoding="utf-8"))
+    content["missingValues"] = ["", "none"]
+    case.layout.contract.write_text(yaml.safe_dump(content), encoding="utf-8")
+    case.predict("p", inputs={KEY: "none"})
+    case.predict("q")
+    case.join({**case.label("p"), KEY: "none"}, {**case.label("q"), KEY: "none"})
+    frame = pd.read_parquet(case.layout.feedback)
+    assert frame[KEY].isna().tolist() == [False, True]
+
+
+def test_rows_and_lines_are_counted_across_batches(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "LINES_AT_ONCE", 2)
+    monkeypatch.setattr(source, "BLOCK_BYTES", 150)
+    for place in range(8):
+        case.predict(str(place))
+    given = [case.label(str(place)) for place in range(8)]
+    assert some(case.join(*given)) == {"joined": 8, "added": 8}
+    target = case.contract.target.name
+    assert case.join(*given[:7], {**given[7], target: "x"})["invalid_examples"] == ["row 8: 'x'"]
+    with pytest.raises(DataError, match="row 8, column time: 'noon'"):
+        case.join(*given[:7], case.label("7", 0, "noon"))
+    case.log.write_bytes(case.log.read_bytes() + b"\n".join([b"{"] * 3 + [b"no"]))
+    with pytest.raises(DataError, match="line 12 is no prediction"):
+        case.join(*given)
+
+
 def test_joining_again_changes_no_byte(case: Case) -> None:
     for name in ("q", "p", "r"):
         case.predict(name)
@@ -226,6 +277,16 @@ def test_by_key_a_label_belongs_to_the_newest_prediction_before_it(case: Case) -
     assert pd.read_parquet(case.layout.feedback)[KEY].tolist() == [1, 1]
 
 
+def test_of_two_predictions_at_one_time_the_greater_id_wins_in_any_order(case: Case) -> None:
+    case.edit(add_key)
+    for name in ("c", "b", "d", "a"):
+        case.predict(name, inputs={KEY: 1})
+    label = {**case.label(""), KEY: 1}
+    del label["prediction_id"]
+    case.join(label)
+    assert list(case.kept()) == ["d"]
+
+
 def test_what_the_log_does_not_hold_comes_from_the_labels(case: Case) -> None:
     case.edit(lambda fields: fields.append({"name": "later", "type": "number", "role": "group"}))
     case.edit(lambda fields: fields.append({"name": "seen", "type": "date", "role": "time"}))
@@ -235,7 +296,7 @@ def test_what_the_log_does_not_hold_comes_from_the_labels(case: Case) -> None:
     more: Row = {"later": "1.5", "seen": "1999-01-01"}
     if feature.name != "time":
         more[feature.name] = feature.example
-    case.join({**case.label("p"), **more}, {**case.label("q"), **more, "later": ""})
+    case.join({**case.label("p"), **more}, {**case.label("q"), "later": ""})
     frame = pd.read_parquet(case.layout.feedback)
     assert frame["later"].isna().tolist() == [False, True]
     assert frame["later"][0] == 1.5
@@ -276,7 +337,7 @@ def test_times_with_and_without_zone_follow_one_rule(
 
 @pytest.mark.parametrize("value", ["", "noon", "1772711400", "5.3.2026", "2026-02-30", "20260306"])
 def test_what_is_no_time_is_refused_by_row_and_value(value: str, case: Case) -> None:
-    message = f"labels.csv row 2, column time: '{value}' is no time; write it as ISO 8601"
+    message = f"labels.csv row 2, column time: '{value}' is no datetime; write it as ISO 8601"
     with pytest.raises(DataError, match=message):
         case.join(case.label("p"), case.label("p", 0, value))
     assert not case.layout.feedback_report.exists()
@@ -291,10 +352,11 @@ def test_a_file_that_lacks_what_is_needed_is_refused(case: Case) -> None:
 
 TEXTS = {
     "an unknown column": (",surprise", ",1", "has surprise, which contract.yaml does not know"),
-    "a column twice": (",time", ",1", "column time stands there twice"),
-    "too many values": ("", ",1", "row 1 has .* values, and its first line names"),
-    "a broken quote": ("", '\n"a"b', "is no Parquet file, or no comma-separated file in UTF-8"),
-    "another encoding": (",caf\u00e9", ",1", "is no Parquet file, or no comma-separated file"),
+    "a column twice": (",time", ",1", "time names several columns"),
+    "too many values": ("", ",1", "line 2: 4 values where the first line names 3"),
+    "a broken quote": ("", '\n"a"b', "line 3: a quoted value is not closed, or goes on behind"),
+    "an open quote": ("", '\n"a', "line 3: a quoted value is not closed"),
+    "another encoding": (",caf\u00e9", ",1", "line 1, byte .*: 0xE9 is not utf-8"),
 }
 
 
@@ -310,15 +372,16 @@ def test_a_table_with_a_fault_is_refused(fault: str, case: Case) -> None:
 
 def test_a_missing_file_is_refused(case: Case) -> None:
     case.log.unlink()
-    with pytest.raises(DataError, match="log.jsonl cannot be read .No such file.*name the pred"):
+    with pytest.raises(DataError, match="log.jsonl cannot be read .No such file.*name .* LOG="):
         case.join(case.label("p"))
     for name in ("labels.csv", "labels.parquet"):
         case.csv.unlink(missing_ok=True)
         with pytest.raises(DataError, match=f"{name} cannot be read .No such file"):
             feedback.run(case.layout, truth=str(case.csv.with_name(name)), log=str(case.log))
+    case.log.touch()
     table = case.csv.with_name("labels.parquet")
     table.write_bytes(b"PAR1")
-    with pytest.raises(DataError, match="labels.parquet is no Parquet file"):
+    with pytest.raises(DataError, match="labels.parquet is a broken Parquet file"):
         feedback.run(case.layout, truth=str(table), log=str(case.log))
 
 
@@ -330,6 +393,15 @@ def test_a_value_of_another_type_is_refused_and_shown_unless_private(case: Case)
             with pytest.raises(DataError, match=f"row 1, column {KEY}: {shown} is no integer"):
                 case.join({**case.label("p"), KEY: value})
         case.edit(mark_private)
+
+
+@pytest.mark.parametrize("value", [NOON, [1]])
+def test_a_value_of_another_kind_in_parquet_is_refused(value: object, case: Case) -> None:
+    case.edit(add_key)
+    table = case.layout.root / "labels.parquet"
+    pd.DataFrame([{**case.label("p"), KEY: value}]).to_parquet(table, index=False)
+    with pytest.raises(DataError, match=f"row 1, column {KEY}: .* is no integer; correct it"):
+        feedback.run(case.layout, truth=str(table), log=str(case.log))
 
 
 def test_a_logged_value_of_another_type_is_refused_by_its_line(case: Case) -> None:
@@ -402,6 +474,15 @@ def test_dvc_tracks_the_rows_and_none_are_lost_without_a_word(case: Case) -> Non
             with pytest.raises(DataError, match="is missing, or not the file .*run `uv run dvc p"):
                 act()
         case.layout.feedback.unlink(missing_ok=True)
+
+
+@pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
+def test_rows_that_dvc_cannot_track_are_refused(case: Case) -> None:
+    Repo.init(str(case.layout.root), no_scm=True).close()
+    (case.layout.root / ".dvcignore").write_text("*.parquet\n", encoding="utf-8")
+    case.predict("p")
+    with pytest.raises(DataError, match="rows.parquet cannot be put under DVC.*run `uv run dvc a"):
+        case.join(case.label("p"))
 
 
 def test_predicted_rows_with_labels_are_trained_on(

@@ -23,7 +23,7 @@ BY_HAND = {
     ),
 }
 """What people write, or commands that are no stages."""
-HELPERS = {"errors", "files", "layout", "params", "table", "yaml_file"}
+HELPERS = {"errors", "files", "layout", "params", "remote", "table", "versions", "yaml_file"}
 """Modules that change how a stage reads and writes, not what."""
 FEEDBACK = "data/feedback"
 """What `feedback` writes stands under DVC by itself, and its folder is a dependency."""

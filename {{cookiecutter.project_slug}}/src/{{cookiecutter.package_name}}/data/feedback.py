@@ -3,14 +3,12 @@
 A label belongs to the prediction of its id, or to the newest one of its key, that was made at or
 before the label's time: whoever predicts later may know the outcome. The contract's time column
 gets the time of the prediction, since the features were known then. For the same reason the log's
-values go before the truth's, which may be of a later day. Times are read by the rule of `cells`.
+values go before the truth's, which may be of a later day.
 """
 
 import argparse
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +16,17 @@ import pandas as pd
 from filelock import FileLock
 
 from ..contract import Contract, load_contract
-from ..errors import DataError
+from ..errors import DataError, VersionError
 from ..files import write_json
 from ..layout import Layout
 from ..params import load_params
-from .cells import Cell, read_cells
-from .labels import LABEL_TIME, PREDICTION_ID, Label, Prediction, Truth, read_log, read_truth
+from .labels import INPUTS, LABEL_TIME, LINE, MADE, OWN, PREDICTION_ID, empty, read_log, read_truth
 from .table import read_table, write_table
+from .typed import sound, texts
 
 LOG = "logs/predictions.jsonl"
+NAME_THEM = "name the labels as TRUTH=…, the prediction log as LOG=…"
+KEPT = " (kept)"
 KINDS = {
     "joined": "labels that have their row",
     "added": "of them, rows that are new",
@@ -51,38 +51,43 @@ def run(layout: Layout = Layout(), *, truth: str, log: str = LOG) -> None:
 
     Raises:
         ContractError: a column has a name that the join needs.
-        DataError: a file cannot be read, does not fit, or is not what DVC tracks; the message
-            names the file, and its row or line.
+        DataError: a file cannot be read, does not fit, or is not what DVC tracks.
     """
     contract = load_contract(layout.contract)
-    limit = timedelta(days=load_params(layout.params).feedback.max_delay_days)
+    limit = pd.Timedelta(days=load_params(layout.params).feedback.max_delay_days)
     counts = Counter[str]()
+    for path in (truth, log):
+        try:
+            Path(path).open("rb").close()
+        except OSError as fault:
+            raise DataError(f"{path} cannot be read ({fault.strerror}); {NAME_THEM}") from None
     layout.feedback.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(layout.feedback.parent / ".lock"):  # of two joins at once, neither loses rows
         frame = _read(layout, contract)
-        dated = zip(frame[LABEL_TIME], frame[contract.target.name], strict=True)
-        kept = dict(zip(frame[PREDICTION_ID], dated, strict=True))
-        given = read_truth(Path(truth), contract, counts)
-        for prediction in read_log(Path(log), counts):
-            counts["waiting"] += prediction.prediction_id not in kept
-            given.offer(prediction, contract, log)
-        new = []
-        for prediction, labels in _by_prediction(given, limit, counts):
-            known = kept.get(prediction.prediction_id)
-            first = _first(labels, known, counts)
-            if known is None:
-                counts["waiting"] -= 1
-                new += [] if first is None else [_row(first, prediction, contract, log)]
+        key, labels, invalid = read_truth(Path(truth), contract, counts)
+        by = [column.name for column in key]
+        wanted = labels[by].dropna().drop_duplicates()
+        offered = []
+        for batch in read_log(Path(log), key, counts):
+            counts["waiting"] += int((~batch[PREDICTION_ID].isin(frame[PREDICTION_ID])).sum())
+            offered.append(batch.merge(wanted))
+        made = pd.concat(offered).sort_values([MADE, PREDICTION_ID, LINE])
+        dated = labels.dropna(subset=by)
+        found = pd.merge_asof(dated, made, left_on=LABEL_TIME, right_on=MADE, by=by)
+        found = found[found[MADE].notna()]
+        timely = found[found[LABEL_TIME] - found[MADE] <= limit]
+        counts.update(orphan=len(labels) - len(found), late=len(found) - len(timely))
+        new = _first(timely, frame, contract.target.name, counts)
         counts["added"] = len(new)
-        if new:
-            frame = pd.concat([frame, _table(contract, new)]).sort_values(PREDICTION_ID)
+        if len(new):
+            frame = pd.concat([frame, _rows(new, contract, log)]).sort_values(PREDICTION_ID)
             write_table(layout.feedback, frame)
         _track(layout)
     report: dict[str, Any] = {kind: counts[kind] for kind in ("labels", "predictions", *KINDS)}
-    report |= {"rows": len(frame), "invalid_examples": given.invalid}
+    report |= {"rows": len(frame), "invalid_examples": invalid}
     write_json(layout.feedback_report, report)
-    for kind, meaning in KINDS.items():
-        print(f"feedback: {counts[kind]} {kind} ({meaning})")
+    for what, meaning in KINDS.items():
+        print(f"feedback: {counts[what]} {what} ({meaning})")
     print(f"feedback: {len(frame)} rows in {layout.feedback}; `make train` takes them in")
 
 
@@ -95,97 +100,67 @@ def rows(layout: Layout, contract: Contract) -> pd.DataFrame:
     return _read(layout, contract)[[column.name for column in contract.kept]]
 
 
-def _by_prediction(
-    truth: Truth, limit: timedelta, counts: "Counter[str]"
-) -> Iterable[tuple[Prediction, list[Label]]]:
-    """Each prediction with the labels that came in time."""
-    found: dict[str, tuple[Prediction, list[Label]]] = {}
-    for labels in truth.labels.values():
-        for label in labels:
-            if label.prediction is None:
-                counts["orphan"] += 1
-            elif label.time - label.prediction.made > limit:
-                counts["late"] += 1
-            else:
-                where = label.prediction.prediction_id
-                found.setdefault(where, (label.prediction, []))[1].append(label)
-    return found.values()
-
-
 def _first(
-    labels: list[Label], kept: tuple[datetime, Cell] | None, counts: "Counter[str]"
-) -> Label | None:
-    """The first label, unless another is of the same time; one kept earlier is the first."""
-    first = min(labels, key=lambda label: label.time)
-    if kept is None:
-        if any(each.time == first.time and each.value != first.value for each in labels):
-            counts["conflicting"] += len(labels)
-            return None
-        kept = first.time, first.value
-    joined = any((each.time, each.value) == kept for each in labels)
-    differing = sum(each.value != kept[1] for each in labels)
-    counts["joined"] += joined
-    counts["conflicting"] += differing
-    counts["duplicate"] += len(labels) - differing - joined
-    return first
+    found: pd.DataFrame, kept: pd.DataFrame, target: str, counts: "Counter[str]"
+) -> pd.DataFrame:
+    """The new first labels. One kept earlier is the first; of two at one time none is."""
+    first = found.groupby(PREDICTION_ID, sort=False)[[LABEL_TIME, target]].transform("first")
+    earlier = kept.set_index(PREDICTION_ID)[[LABEL_TIME, target]].add_suffix(KEPT)
+    found = found.join(earlier, on=PREDICTION_ID)
+    known = found[LABEL_TIME + KEPT].notna()
+    same_time = found[LABEL_TIME] == found[LABEL_TIME + KEPT].where(known, first[LABEL_TIME])
+    differs = found[target] != found[target + KEPT].where(known, first[target])
+    differs |= found[PREDICTION_ID].isin(found.loc[same_time & differs & ~known, PREDICTION_ID])
+    joined = found[same_time & ~differs].drop_duplicates(PREDICTION_ID)
+    counts.update(joined=len(joined), conflicting=int(differs.sum()))
+    counts["duplicate"] = len(found) - len(joined) - counts["conflicting"]
+    counts["waiting"] -= found.loc[~known, PREDICTION_ID].nunique()
+    return joined[~known[joined.index]].reset_index(drop=True)
 
 
-def _row(label: Label, prediction: Prediction, contract: Contract, log: str) -> dict[str, Cell]:
-    place, missing = f"{log} line {prediction.line}", contract.missing_values
-    row = label.others | read_cells(contract.kept, prediction.inputs, missing, place)
-    row |= {PREDICTION_ID: prediction.prediction_id, LABEL_TIME: label.time}
-    if contract.time is not None:
-        day = prediction.made.replace(hour=0, minute=0, second=0, microsecond=0)
-        row[contract.time.name] = day if contract.time.type == "date" else prediction.made
-    return row | {contract.target.name: label.value}
-
-
-def _table(contract: Contract, rows: list[dict[str, Cell]]) -> pd.DataFrame:
-    kinds = {PREDICTION_ID: "str", LABEL_TIME: "datetime64[us, UTC]"}
+def _rows(new: pd.DataFrame, contract: Contract, log: str) -> pd.DataFrame:
+    lines, inputs = new[LINE].tolist(), new[INPUTS].tolist()
     for column in contract.kept:
-        time_or_text = "datetime64[us, UTC]" if column.is_time else "str"
-        kinds[column.name] = "float64" if column.is_number else time_or_text
-    columns = {name: [row.get(name) for row in rows] for name in kinds}
-    return pd.DataFrame({name: pd.Series(columns[name], dtype=kinds[name]) for name in kinds})
+        name = column.name
+        if column == contract.time:
+            new[name] = new[MADE].dt.normalize() if column.type == "date" else new[MADE]
+        elif column != contract.target:
+            known = pd.Series([name in row for row in inputs])
+            given = texts(column, [row.get(name) for row in inputs])
+            cells = sound(column, given, (), f"{log} line", lines).to_pandas()
+            new[name] = cells.where(known, new[name]) if name in new else cells
+    expected = empty((*OWN, *contract.kept))
+    return new[list(expected.columns)].astype(expected.dtypes)
 
 
 def _read(layout: Layout, contract: Contract) -> pd.DataFrame:
     """The rows joined so far."""
-    path, expected = layout.feedback, _table(contract, [])
+    path, expected = layout.feedback, empty((*OWN, *contract.kept))
     tracked = path.with_name(f"{path.name}.dvc")
     content = path.read_bytes() if path.exists() else b""
-    if tracked.exists():
-        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if found not in tracked.read_text(encoding="utf-8"):
-            raise DataError(
-                f"{path} is missing, or not the file that {tracked} names; run `uv run dvc pull"
-                f" {tracked}`, or `uv run dvc add {path}` if a join was interrupted"
-            )
-    if not content:
-        return expected
-    frame = read_table(path)
-    if dict(frame.dtypes) != dict(expected.dtypes):
-        differing = set(frame.dtypes.items()) ^ set(expected.dtypes.items())
-        names = ", ".join(sorted({str(name) for name, _ in differing}))
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if tracked.exists() and found not in tracked.read_text(encoding="utf-8"):
         raise DataError(
-            f"{path} does not fit contract.yaml in {names}; undo the change there, or delete the"
-            f" file and {tracked.name}, and join the logs again"
+            f"{path} is missing, or not the file that {tracked} names; run `uv run dvc pull"
+            f" {tracked}`, or `uv run dvc add {path}` if a join was interrupted"
+        )
+    frame = read_table(path) if content else expected
+    if differing := set(frame.dtypes.items()) ^ set(expected.dtypes.items()):
+        names = sorted({str(name) for name, _ in differing})
+        raise DataError(
+            f"{path} does not fit contract.yaml in {', '.join(names)}; undo the change there, or"
+            f" delete the file and {tracked.name}, and join the logs again"
         )
     return frame[list(expected.columns)]
 
 
 def _track(layout: Layout) -> None:
     """Put the rows under DVC, so that whoever clones the project gets them."""
-    if not (layout.root / ".dvc").is_dir() or not layout.feedback.exists():
-        return
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
+    if (layout.root / ".dvc").is_dir() and layout.feedback.exists():
+        from ..versions import track
 
-    try:
-        with Repo(layout.root) as repo:
-            repo.add(str(layout.feedback.absolute()))
-    except DvcException as fault:
-        raise DataError(
-            f"{layout.feedback} is written, but DVC does not track it ({fault}); run `uv run dvc"
-            f" add {layout.feedback}`"
-        ) from fault
+        try:
+            track(layout.root, layout.feedback)
+        except VersionError as fault:
+            step = f"run `uv run dvc add {layout.feedback}`"
+            raise DataError(f"{fault}; the rows are written, so {step}") from fault

@@ -9,14 +9,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from ..contract import Column, Contract, load_contract
+from ..contract import Contract, load_contract
 from ..errors import DataError
 from ..files import write_atomically
 from ..layout import Layout
 from .feedback import rows
 from .source import batches, column_names, files
 from .table import FAULTS
-from .typed import TIME, typed
+from .typed import kind, typed
 
 
 def run(layout: Layout = Layout()) -> None:
@@ -74,19 +74,13 @@ def snapshot(layout: Layout, contract: Contract, wrong: Counter[str]) -> Iterato
         noted = pa.repeat("", len(batch)) if faults == "" else pa.array(faults, pa.string())
         yield pa.record_batch([*columns, noted], schema=schema(contract))
     joined = rows(layout, contract).assign(**{FAULTS: ""})
-    yield pa.RecordBatch.from_pandas(joined, schema(contract), preserve_index=False)
+    yield from pa.Table.from_pandas(joined, schema(contract), preserve_index=False).to_batches()
 
 
 def schema(contract: Contract) -> pa.Schema:
     """The types of a snapshot."""
-    fields = [(column.name, _kind(column)) for column in contract.kept]
+    fields = [(column.name, kind(column)) for column in contract.kept]
     return pa.schema([*fields, (FAULTS, pa.string())])
-
-
-def _kind(column: Column) -> pa.DataType:
-    if column.is_number:
-        return pa.float64()
-    return TIME if column.is_time else pa.string()
 
 
 def _no_unknown(path: Path, contract: Contract) -> None:

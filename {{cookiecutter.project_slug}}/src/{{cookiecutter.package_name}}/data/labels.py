@@ -1,130 +1,101 @@
-"""What feedback reads, row by row: labels from the ground truth, predictions from the log."""
+"""What feedback reads: labels from the ground truth, predictions from the log."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import pandas as pd
+import pyarrow as pa
 from pydantic_core import from_json
 
-from ..contract import Column, Contract
+from ..contract import Column, Contract, Source
 from ..errors import ContractError, DataError
-from .cells import Cell, read_cell, read_cells, read_time, records
+from .source import batches, column_names
+from .typed import kind, sound, texts, typed
 
 PREDICTION_ID, LABEL_TIME, TIME = "prediction_id", "label_time", "time"
-MAX_EXAMPLES = 5
+MADE, LINE, INPUTS = "(made)", "(line)", "(inputs)"
+"""What a prediction has beside its id and key; no names that one would choose for a column."""
+ID = Column(name=PREDICTION_ID, type="string", role="id")
+WHEN = Column(name=TIME, type="datetime", role="time")
+OWN = (ID, WHEN.model_copy(update={"name": LABEL_TIME}))
+"""The columns of feedback beside the contract's."""
+MAX_EXAMPLES, LINES_AT_ONCE = 5, 1 << 14
 
 
-class Prediction(NamedTuple):
-    """A line of the log; of two, the later one is the greater."""
-
-    made: datetime
-    prediction_id: str
-    line: int
-    inputs: dict[str, Any]
-
-
-@dataclass(slots=True)
-class Label:
-    """A row of the truth; `others` are the contract's other columns that it holds."""
-
-    time: datetime
-    value: Cell
-    others: dict[str, Cell]
-    prediction: Prediction | None = None
-
-
-class Truth(NamedTuple):
-    """Valid labels, by prediction id or by the values of the columns `key` where there are some.
-
-    invalid: examples of the other labels.
-    """
-
-    key: tuple[Column, ...]
-    labels: dict[Any, list[Label]]
-    invalid: list[str]
-
-    def offer(self, prediction: Prediction, contract: Contract, log: str) -> None:
-        """Give a prediction of `log` to the labels for which it is the newest so far.
-
-        Raises:
-            DataError: its key is not of the contract's types.
-        """
-        where: Any = prediction.prediction_id
-        if self.key:
-            place = f"{log} line {prediction.line}"
-            cells = read_cells(self.key, prediction.inputs, contract.missing_values, place)
-            where = tuple(cells.get(column.name) for column in self.key)
-            if None in where:
-                return
-        for label in self.labels.get(where, ()):
-            newest = label.prediction is None or prediction[:3] > label.prediction[:3]
-            if prediction.made <= label.time and newest:
-                label.prediction = prediction
-
-
-def read_truth(path: Path, contract: Contract, counts: "Counter[str]") -> Truth:
-    """Read the labels of a CSV or Parquet file.
+def read_truth(
+    path: Path, contract: Contract, counts: "Counter[str]"
+) -> tuple[Sequence[Column], pd.DataFrame, list[str]]:
+    """The key of the labels, the valid ones in the order of their times, and invalid examples.
 
     Raises:
         ContractError: a column has a name that the join needs.
         DataError: a column is missing or unknown, or a value is none of its type.
     """
-    names, rows = records(path)
-    truth = Truth(() if PREDICTION_ID in names else contract.ids, {}, [])
-    key = [column.name for column in truth.key]
-    _refuse_columns(path, names, key or [PREDICTION_ID], contract)
-    target = contract.target
-    others = [each for each in contract.kept if each not in (target, contract.time)]
-    others = [each for each in others if each.name != TIME]
-    for number, row in enumerate(rows, 1):
-        place = f"{path} row {number}"
-        try:
-            time = read_time(row[TIME])
-        except ValueError as fault:
-            raise DataError(f"{place}, column {TIME}: {fault}; write it as ISO 8601") from None
-        cells = read_cells(others, row, contract.missing_values, place)
-        value = _label(row[target.name], contract)
-        counts["labels"] += 1
-        if value is None:
-            counts["invalid"] += 1
-            if len(truth.invalid) < MAX_EXAMPLES:
-                shown = "a value" if target.pii else f"{row[target.name]!r:.80}"
-                truth.invalid.append(f"row {number}: {shown}")
-        else:
-            where = tuple(cells[name] for name in key) if key else str(row[PREDICTION_ID])
-            truth.labels.setdefault(where, []).append(Label(time, value, cells))
-    return truth
+    source, target = Source(path=str(path)), contract.target
+    names = column_names(path, source)
+    key = (ID,) if PREDICTION_ID in names or not contract.ids else contract.ids
+    _refuse_columns(path, names, [column.name for column in key], contract)
+    others = [each for each in (ID, *contract.kept) if each.name in names and each.name != TIME]
+    others = [each for each in others if each not in (target, contract.time)]
+    pieces, invalid, rows = [empty((OWN[1], target, *others))], list[str](), range(1)
+    for batch in batches(Path(), source, names):
+        rows = range(rows.stop, rows.stop + len(batch))
+        given, missing = batch[target.name], contract.missing_values
+        cells = {target.name: typed(target, given, missing, ".").values}
+        for name, column in {LABEL_TIME: WHEN, **{each.name: each for each in others}}.items():
+            cells[name] = sound(column, batch[column.name], missing, f"{path} row", rows)
+        piece = pa.table(cells).to_pandas()
+        values, labels = piece[target.name], contract.labels
+        fit = values.isin(labels) if labels else values.between(target.minimum, target.maximum)
+        for place in piece.index[~fit][: MAX_EXAMPLES - len(invalid)]:
+            shown = "a value" if target.pii else f"{given[place].as_py()!r:.80}"
+            invalid.append(f"row {rows[place]}: {shown}")
+        counts.update(labels=len(fit), invalid=int((~fit).sum()))
+        pieces.append(piece[fit])
+    return key, pd.concat(pieces).sort_values(LABEL_TIME, kind="stable"), invalid
 
 
-def read_log(path: Path, counts: "Counter[str]") -> Iterator[Prediction]:
-    """Each prediction of a log; after a torn line others may follow, of the restarted service.
+def read_log(path: Path, key: Sequence[Column], counts: "Counter[str]") -> Iterator[pd.DataFrame]:
+    """The predictions of a log: their id, `key`, time, line and inputs; a last batch may be empty.
 
     Raises:
-        DataError: a line is neither a prediction nor torn.
+        DataError: a line is neither a prediction nor torn, or a value of its key has another type.
     """
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    given = from_json(line.rstrip(b"\r\n"))
-                    made, inputs = read_time(given["time"]), dict(given["inputs"])
-                    prediction = Prediction(made, str(given[PREDICTION_ID]), number, inputs)
-                except (KeyError, TypeError, ValueError) as fault:
-                    if not str(fault).startswith("EOF while parsing"):
-                        raise DataError(
-                            f"{path} line {number} is no prediction ({fault}); take it out"
-                        ) from None
-                    counts["torn"] += 1
-                else:
-                    counts["predictions"] += 1
-                    yield prediction
-    except OSError as fault:
-        raise DataError(
-            f"{path} cannot be read ({fault.strerror}); name the prediction log (--log, or LOG=…)"
-        ) from None
+    records = _records(path, counts)
+    found = None
+    while found is None or len(found) == LINES_AT_ONCE:
+        found = list(islice(records, LINES_AT_ONCE))
+        lines, times, inputs = ([record[part] for record in found] for part in range(3))
+        cells = {MADE: sound(WHEN, texts(WHEN, times), (), f"{path} line", lines)}
+        for column in (ID, *key):
+            given = texts(column, [row.get(column.name) for row in inputs])
+            cells[column.name] = sound(column, given, (), f"{path} line", lines)
+        counts["predictions"] += len(lines)
+        yield pa.table(cells).to_pandas().assign(**{LINE: lines, INPUTS: inputs})
+
+
+def empty(columns: Iterable[Column]) -> pd.DataFrame:
+    """No rows, in the types of these columns."""
+    kinds = [(column.name, kind(column)) for column in columns]
+    return pd.DataFrame(pa.schema(kinds).empty_table().to_pandas())
+
+
+def _records(path: Path, counts: "Counter[str]") -> Iterator[tuple[Any, ...]]:
+    """Line, time, and inputs with the id; after a torn line a restarted service may go on."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                given = from_json(line.rstrip(b"\r\n"))
+                inputs = given["inputs"] | {PREDICTION_ID: str(given[PREDICTION_ID])}
+                yield number, given["time"], inputs
+            except (KeyError, TypeError, ValueError) as fault:
+                if not str(fault).startswith("EOF while parsing"):
+                    what = f"{path} line {number} is no prediction ({fault})"
+                    raise DataError(f"{what}; take it out") from None
+                counts["torn"] += 1
 
 
 def _refuse_columns(path: Path, names: list[str], key: list[str], contract: Contract) -> None:
@@ -150,15 +121,3 @@ def _refuse_columns(path: Path, names: list[str], key: list[str], contract: Cont
             f"{path} names predictions by {', '.join(private)}, which is pii and so in no log; add"
             f" {PREDICTION_ID}"
         )
-
-
-def _label(value: Any, contract: Contract) -> Cell:
-    """The value as a label, or None where the contract does not allow it."""
-    target = contract.target
-    try:
-        cell = read_cell(target, value, contract.missing_values)
-    except ValueError:
-        return None
-    if isinstance(cell, float):
-        return cell if target.minimum <= cell <= target.maximum else None
-    return cell if cell in contract.labels else None

@@ -1,19 +1,21 @@
 """Typed: a column's values as the contract's type, and which of them are none.
 
 In memory and in Parquet, integers, numbers and booleans are float64, texts are strings, and points
-in time are microseconds in UTC.
+in time are microseconds in UTC. Times are read by one rule: they are UTC where they have no zone,
+and a date is its midnight in UTC.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..contract import Column
+from ..errors import DataError
 
-MAX_INTEGER = 2**53
-"""The integers up to it are the ones that float64 tells apart; larger codes are text."""
+MAX_INTEGER = 2**53 - 1
+"""Beyond it float64 takes two integers for one; larger codes are text."""
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 ZONE = r"(Z|[+-]\d\d:?\d\d)$"
 TIME = pa.timestamp("us", "UTC")
@@ -25,6 +27,13 @@ class Typed(NamedTuple):
 
     values: pa.Array
     wrong: pa.Array
+
+
+def kind(column: Column) -> pa.DataType:
+    """The type of a column's values."""
+    if column.is_number:
+        return pa.float64()
+    return TIME if column.is_time else pa.string()
 
 
 def typed(column: Column, values: pa.Array, missing: Sequence[str], decimal: str) -> Typed:
@@ -41,6 +50,9 @@ def typed(column: Column, values: pa.Array, missing: Sequence[str], decimal: str
         values = values.cast(pa.string())
     if pa.types.is_string(values.type):
         values = _unless(pc.is_in(values, pa.array({*missing, ""})), values)
+    misplaced = column.is_number and pa.types.is_temporal(values.type)
+    if misplaced or pa.types.is_nested(values.type):  # Arrow has no cast for it
+        return Typed(pa.nulls(len(values), kind(column)), values.is_valid())
     if column.type == "string":
         return Typed(values.cast(pa.string()), pa.repeat(pa.scalar(value=False), len(values)))
     if column.is_time:
@@ -48,6 +60,43 @@ def typed(column: Column, values: pa.Array, missing: Sequence[str], decimal: str
     if column.type == "boolean":
         return _booleans(column, values.cast(pa.string()))
     return _numbers(column, values, decimal)
+
+
+def sound(
+    column: Column, values: pa.Array, missing: Sequence[str], place: str, numbers: Sequence[int]
+) -> pa.Array:
+    """The values in the contract's type, where none may be wrong; with role time, none missing.
+
+    numbers: what each value's row or line is called, behind `place`.
+
+    Raises:
+        DataError: one is; the message names its place.
+    """
+    found, wrong = typed(column, values, missing, ".")
+    first = pc.index(found.is_null() if column.role == "time" else wrong, value=True).as_py()
+    if first >= 0:
+        shown = "a value" if column.pii else f"{values[first].as_py()!r:.80}"
+        step = "write it as ISO 8601" if column.role == "time" else "correct it, or leave it out"
+        raise DataError(
+            f"{place} {numbers[first]}, column {column.name}: {shown} is no {column.type}; {step}"
+        )
+    return found
+
+
+def texts(column: Column, values: Sequence[Any]) -> pa.Array:
+    """JSON's values as a table holds them: null if missing, and numbers with all their digits."""
+    booleans = column.false_values[:1], column.true_values[:1]
+    return pa.array(
+        [
+            each
+            if each is None or isinstance(each, str)
+            else "".join(booleans[each])
+            if isinstance(each, bool)
+            else repr(each)
+            for each in values
+        ],
+        pa.string(),
+    )
 
 
 def _unless(unfit: pa.Array, values: pa.Array) -> pa.Array:
