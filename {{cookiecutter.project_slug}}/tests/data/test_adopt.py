@@ -328,13 +328,41 @@ def test_types_of_parquet_that_few_functions_know(
     assert snapshot["length"].tolist() == [row % 90 for row in range(ROWS)]
 
 
-def test_nanoseconds_in_texts_are_points_in_time(
+@pytest.mark.parametrize(
+    ("form", "found"),
+    [
+        ("%d.%m.%y", "%d.%m.%y"),
+        ("%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S"),
+        ("%Y-%m-%d %H:%M:%S.123456789", None),
+    ],
+)
+def test_a_date_keeps_its_year(
+    form: str, found: str | None, project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    days = pd.to_datetime(table["joined"])
+    path = given(tmp_path, table.assign(joined=days.dt.strftime(form)))
+    columns = adopted(project, path)
+    assert (columns["joined"].role, columns["joined"].format) == ("time", found)
+    ingest.run(project)
+    snapshot = pd.read_parquet(project.raw)
+    assert snapshot["joined"].dt.tz_localize(None).dt.floor("D").tolist() == days.tolist()
+
+
+def test_dates_in_several_formats_are_texts_and_say_so(
+    project: Layout, tmp_path: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed = table["joined"].where(np.arange(ROWS) % 2 == 0, "13/01/2024")
+    assert adopted(project, given(tmp_path, table.assign(joined=mixed)))["joined"].role != "time"
+    assert "joined: dates in no one known format" in capsys.readouterr().out
+
+
+def test_a_file_may_have_the_name_of_a_glob(
     project: Layout, tmp_path: Path, table: pd.DataFrame
 ) -> None:
-    fine = table.assign(joined=table["joined"] + "T10:00:00.123456789Z")
-    assert adopted(project, given(tmp_path, fine))["joined"].role == "time"
+    path = given(tmp_path, table).rename(tmp_path / "customers[1].csv")
+    adopted(project, path)
+    assert load_contract(project.contract).source.path == "data/external/customers[1].csv"
     ingest.run(project)
-    assert pd.read_parquet(project.raw)["joined"].dt.microsecond.eq(123456).all()
 
 
 def test_files_of_one_folder_may_hold_a_column_in_other_types(

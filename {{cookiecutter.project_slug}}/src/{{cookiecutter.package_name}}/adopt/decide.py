@@ -42,6 +42,7 @@ PERSONAL_VALUE = re.compile(
     re.IGNORECASE,
 )
 """An e-mail address, an IBAN, a telephone number, a US social security number, an IP address."""
+DATE = re.compile(r"\d{1,4}([-/.])(\d{1,2}|[A-Za-z]{3})\1\d{1,4}\b")
 QUANTITY = re.compile(
     r"(?!\d+$)[-+(]?\s?[$€£¥]?\s?[-+]?\d+([.,'\u2019_ \u00a0\u202f]\d{3})*([.,]\d+)?\s?[%$€£¥]?\)?"
 )
@@ -241,6 +242,9 @@ def _category(column: Evidence) -> Decision | None:
         doubts.append("texts that are all numbers; if they are quantities, give it type number")
     if _is_written_out(column):
         doubts.append(WRITTEN_OUT)
+    dates = sum(DATE.match(each.strip()) is not None for each in column.shown)
+    if column.shown and dates >= LIKELY * len(column.shown):
+        doubts.append("dates in no one known format, so taken as texts; write them as ISO 8601")
     return _texts(column, "", doubts)
 
 

@@ -24,6 +24,8 @@ TRIED = 1_000
 FORMATS = (
     *(None, "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y"),
     *("%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M"),
+    *("%d.%m.%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S"),
+    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y"),
 )
 CODE = r"^(\+\d|[+-]?0\d|-?(9\d{15}|\d{17,})$)"
 """Digits that a number would lose: leading zeros, a telephone number's plus, those after 2**53."""

@@ -117,7 +117,9 @@ def _inside(root: Path, path: Path) -> str:
 
 
 def _is_one(data: str, query: str) -> bool:
-    return bool(query) or not (glob.has_magic(data) or data.endswith("/") or Path(data).is_dir())
+    if query or ("://" not in data and Path(data).is_file()):
+        return True
+    return not (glob.has_magic(data) or data.endswith("/") or Path(data).is_dir())
 
 
 def _name(data: str, query: str) -> str:
@@ -156,6 +158,7 @@ def _filled(url: str) -> str:
 
 def _copy(data: str, folder: Path) -> None:
     pattern = f"{glob.escape(data)}/*" if Path(data).is_dir() else data
+    pattern = glob.escape(data) if Path(data).is_file() else pattern
     found = sorted(Path(each) for each in glob.glob(pattern))  # noqa: PTH207  (of any root)
     found = [each for each in found if each.is_file()]
     if not found:

@@ -103,9 +103,12 @@ def _times(column: Column, values: pa.Array) -> Typed:
 def parse_times(values: pa.Array, form: str | None) -> pa.Array:
     """Texts as points in time, null where one is none; without a zone they are UTC."""
     if form is not None:
-        return pc.strptime(values, form, "us", error_is_null=True).cast(TIME)
+        found = pc.strptime(values, form, "us", error_is_null=True)
+        # %Y takes 24 for the year 24
+        return _unless(pc.less(pc.year(found), 1000), found).cast(TIME)
     values = _unless(pc.invert(pc.match_substring_regex(values, ISO_TIME)), values)
-    values = pc.replace_substring_regex(values, FINER, r"\1")
+    if (pc.max(pc.binary_length(values)).as_py() or 0) > len("2024-01-01T10:00:00.123456"):
+        values = pc.replace_substring_regex(values, FINER, r"\1")
     zoned = pc.match_substring_regex(values, ZONE)
     return pc.if_else(
         zoned,
