@@ -4,7 +4,6 @@ The vocabulary is that of Table Schema (https://specs.frictionlessdata.io/table-
 Dialect, with a `role` and a `pii` mark for each field.
 """
 
-import codecs
 import re
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +43,7 @@ class Source(Strict):
     from_: Name | None = Field(default=None, alias="from")
     query: Name | None = None
     encoding: Name = "utf-8"
-    delimiter: Annotated[str, Field(pattern=r"^[^\"\r\n]$")] = ","
+    delimiter: Annotated[str, Field(pattern=r"^[\t -!#-~]$")] = ","
     decimal_char: Literal[".", ","] = Field(default=".", alias="decimalChar")
 
     @model_validator(mode="after")
@@ -52,8 +51,8 @@ class Source(Strict):
         if self.delimiter == self.decimal_char:
             raise ValueError(f"delimiter and decimalChar are both {self.delimiter!r}; correct one")
         try:
-            codecs.lookup(self.encoding)
-        except LookupError:
+            "".encode(self.encoding)
+        except (LookupError, ValueError):
             raise ValueError(
                 f"encoding {self.encoding!r} is none that Python knows; try utf-8, or cp1252"
             ) from None

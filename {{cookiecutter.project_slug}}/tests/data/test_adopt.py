@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
@@ -168,6 +170,7 @@ def test_a_numeric_target_makes_it_a_regression(
         ("utf-8", {"sep": "\t"}),
         ("utf-8", {"sep": "|", "quoting": 1}),
         ("utf-16", {}),
+        ("utf-32", {}),
     ],
 )
 def test_a_dialect_is_found(
@@ -249,6 +252,170 @@ def test_typed_parquet_and_nested_columns(
     assert (snapshot[FAULTS] == "").all()
 
 
+def test_numbers_at_the_ends_of_their_types_keep_a_contract(
+    project: Layout, tmp_path: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = np.arange(ROWS)
+    ends = table.assign(
+        huge=np.where(rows == 3, "1e39", (rows / 7).astype(str)),
+        tiny=[str(1e-320 * (row + 1)) for row in rows],
+        steady=[str(1e20 + 1e9 * row) for row in rows],
+        beyond=[str(1e39 * (row + 1)) for row in rows],
+    )
+    columns = adopted(project, given(tmp_path, ends))
+    assert {columns[name].type for name in ("huge", "tiny", "steady", "beyond")} == {"number"}
+    assert columns["steady"].minimum <= 1e20
+    assert columns["steady"].maximum >= float(ends["steady"].iloc[-1])
+    assert "huge, beyond: values beyond 3.40282e+38" in capsys.readouterr().out
+
+
+def test_digits_that_float64_cannot_tell_apart_stay_texts(
+    project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    long = table.assign(
+        post=[str(2**62 + row) for row in range(ROWS)],
+        post_id=[str(2**62 + row) for row in range(ROWS)],
+    )
+    columns = adopted(project, given(tmp_path, long))
+    assert (columns["post"].role, columns["post"].type) == ("excluded", "string")
+    assert (columns["post_id"].role, columns["post_id"].type) == ("id", "string")
+    assert columns["post_id"].constraints.unique
+
+
+@pytest.mark.parametrize("written", ["${}.50", "{}.25%", "{},000", "{}'000", "{} 000", "{},5"])
+def test_numbers_written_with_signs_are_no_identifiers(
+    written: str,
+    project: Layout,
+    tmp_path: Path,
+    table: pd.DataFrame,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    signs = table.assign(
+        paid=[written.format(row + 1) for row in range(ROWS)],
+        plan=[written.format(row % 5 + 1) for row in range(ROWS)],
+    )
+    columns = adopted(project, given(tmp_path, signs))
+    assert (columns["paid"].role, columns["plan"].role) == ("excluded", "feature")
+    assert "paid, plan: numbers written with signs" in capsys.readouterr().out
+
+
+def test_types_of_parquet_that_few_functions_know(
+    project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    days = pd.date_range("2020", periods=ROWS, freq="h")
+    plan = pa.array(table["plan"].tolist())
+    added = {
+        "view": plan.cast(pa.string_view()),
+        "bytes": pa.array([b"x"] * ROWS).cast(pa.binary_view()),
+        "length": pa.array((np.arange(ROWS) % 90).tolist(), pa.duration("s")),
+        "large": plan.cast(pa.large_string()).dictionary_encode(),
+        "": pa.array((np.arange(ROWS) % 4).tolist()),
+        "at": pa.array(days).cast(pa.timestamp("ns")),
+    }
+    taken = pa.Table.from_pandas(table.drop(columns=["joined", "paid"]), preserve_index=False)
+    for name, values in added.items():
+        taken = taken.append_column(name, values)
+    pq.write_table(taken, path := tmp_path / "customers.parquet")
+    columns = adopted(project, path)
+    place = f"column_{taken.column_names.index('') + 1}"
+    assert [columns[name].role for name in ("view", "bytes", "length", "large", place, "at")] == [
+        *("feature", "excluded", "feature", "feature", "feature", "time")
+    ]
+    ingest.run(project)
+    snapshot = pd.read_parquet(project.raw)
+    assert (snapshot[FAULTS] == "").all()
+    assert snapshot["at"].tolist() == days.tz_localize("UTC").tolist()
+    assert snapshot["length"].tolist() == [row % 90 for row in range(ROWS)]
+
+
+@pytest.mark.parametrize(
+    ("form", "found"),
+    [
+        ("%d.%m.%y", "%d.%m.%y"),
+        ("%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S"),
+        ("%Y-%m-%d %H:%M:%S.123456789", None),
+    ],
+)
+def test_a_date_keeps_its_year(
+    form: str, found: str | None, project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    days = pd.to_datetime(table["joined"])
+    path = given(tmp_path, table.assign(joined=days.dt.strftime(form)))
+    columns = adopted(project, path)
+    assert (columns["joined"].role, columns["joined"].format) == ("time", found)
+    ingest.run(project)
+    snapshot = pd.read_parquet(project.raw)
+    assert snapshot["joined"].dt.tz_localize(None).dt.floor("D").tolist() == days.tolist()
+
+
+def test_dates_in_several_formats_are_texts_and_say_so(
+    project: Layout, tmp_path: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed = table["joined"].where(np.arange(ROWS) % 2 == 0, "13/01/2024")
+    assert adopted(project, given(tmp_path, table.assign(joined=mixed)))["joined"].role != "time"
+    assert "joined: dates in no one known format" in capsys.readouterr().out
+
+
+def test_a_file_may_have_the_name_of_a_glob(
+    project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    path = given(tmp_path, table).rename(tmp_path / "customers[1].csv")
+    adopted(project, path)
+    assert load_contract(project.contract).source.path == "data/external/customers[1].csv"
+    ingest.run(project)
+
+
+def test_files_of_one_folder_may_hold_a_column_in_other_types(
+    project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    table.assign(visits=None).to_parquet(folder / "a.parquet")
+    table.assign(visits=np.arange(ROWS) % 30).to_parquet(folder / "b.parquet")
+    assert adopted(project, folder)["visits"].type == "integer"
+    ingest.run(project)
+    assert pd.read_parquet(project.raw)["visits"].notna().sum() == ROWS
+
+
+def test_files_of_one_name_are_refused(
+    project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    for year in ("2023", "2024"):
+        (tmp_path / year).mkdir()
+        given(tmp_path / year, table)
+    with pytest.raises(DataError, match="2023/customers.csv and .*2024/customers.csv, .* one name"):
+        adopted(project, tmp_path / "*" / "customers.csv")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text + "1,2\n", f"line {ROWS + 2}: 2 values where the first line names 16"),
+        (lambda text: text.replace("\n", ",\n").replace(",\n", "\n", 1), "line 2: 17 values"),
+        (lambda text: text.replace("\n", '\n"', 1), "line 2: a quoted value is not closed"),
+        (lambda text: text.replace("\n", '\n"', 1) * 9, "a quoted value is not closed"),
+        (lambda text: text.replace("basic", "x" * 9_000_000, 1), "a value longer than 8388608"),
+        (lambda text: text.replace("plan", FAULTS, 1), r"the pipeline writes columns \(faults\)"),
+        (lambda text: text.replace("plan", "pl\0an", 1), "'pl.x00an' has a NUL in its name"),
+    ],
+)
+def test_what_no_csv_reader_could_read_whole_is_refused_by_its_place(
+    damage: Any, message: str, project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    path = given(tmp_path, table)
+    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        adopted(project, path)
+
+
+@pytest.mark.parametrize("name", ["\x85tier", "a\u2028b", "- a: b #c", "null", "'\"", "\ufefft"])
+def test_a_name_is_the_same_in_the_contract(
+    name: str, project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    assert name in adopted(project, given(tmp_path, table.rename(columns={"tier": name})))
+    ingest.run(project)
+
+
 def test_a_glob_is_one_table(project: Layout, tmp_path: Path, table: pd.DataFrame) -> None:
     table[:200].to_csv(tmp_path / "part-1.csv", index=False)
     table[200:].to_csv(tmp_path / "part-2.csv", index=False)
@@ -291,7 +458,9 @@ def test_an_edited_contract_stays_until_told_otherwise(
             "plan holds texts, so the task is no regression",
         ),
         ({"encoding": "nosuch"}, "encoding 'nosuch' is none that Python knows"),
+        ({"encoding": "base64"}, "encoding 'base64' is none that Python knows"),
         ({"delimiter": "; "}, "delimiter: String should match"),
+        ({"delimiter": "\u00a7"}, "delimiter: String should match"),
         ({"data": "nowhere.csv"}, "nowhere.csv is no file, and matches none"),
         ({"data": ""}, "make adopt DATA=customers.csv TARGET=churn"),
         ({"data": "postgresql://ann:secret@db/crm", "query": "select 1"}, "holds a password"),
@@ -299,6 +468,7 @@ def test_an_edited_contract_stays_until_told_otherwise(
             {"data": "postgresql://ann:{NO_SUCH}@db/crm", "query": "select 1"},
             "'NO_SUCH' is not set",
         ),
+        ({"data": "postgresql://ann@db:port/crm", "query": "select 1"}, "cannot be queried"),
         ({"data": "nosuch://bucket/file.csv"}, "nosuch://bucket/file.csv cannot be read"),
     ],
 )

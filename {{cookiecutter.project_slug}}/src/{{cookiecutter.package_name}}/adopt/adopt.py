@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
 from ..contract import Column, Contract, Source, load_contract
@@ -25,7 +27,7 @@ from ..training.evaluate import single_feature
 from ..training.rows import to_rows
 from .decide import Decision, decide, decide_target, is_quantity
 from .dialect import find_dialect
-from .evidence import Evidence
+from .evidence import Evidence, as_texts
 
 SAMPLE = 20_000
 """Rows kept for examples and for the search for leaks."""
@@ -135,7 +137,8 @@ def survey(source: Source) -> tuple[dict[str, Evidence], pa.Table]:
                     evidence[name] = Evidence(name, source.decimal_char, typed_text=text)
             list(pool.map(lambda name, rows=batch: evidence[name].add(rows[name]), names))
             some = random.choice(len(batch), min(len(batch), SAMPLE // 2), replace=False)
-            pieces.append(batch.take(pa.array(np.sort(some))))
+            taken = batch.take(pa.array(np.sort(some)))
+            pieces.append(pa.record_batch([as_texts(each) for each in taken], names=names))
     if not evidence or not evidence[names[0]].rows:
         raise DataError(f"{paths[0]} has no rows; a model needs some")
     sample = pa.Table.from_batches(pieces)
@@ -171,7 +174,10 @@ def _yaml(value: Any) -> str:
     text = yaml.safe_dump(
         value, sort_keys=False, allow_unicode=True, default_flow_style=True, width=float("inf")
     )
-    return text.removesuffix("...\n").strip()
+    text = text.removesuffix("...\n").strip()
+    if yaml.safe_load(text) != value:  # YAML takes some characters, such as U+0085, for others
+        return json.dumps(value)
+    return text
 
 
 def _decisions(
@@ -217,7 +223,11 @@ def _described(source: Source, taken: Taken) -> dict[str, str]:
 
 def _values(column: Column, sample: pa.Table, content: dict[str, Any]) -> pa.Array:
     decimal = content["source"].get("decimalChar", ".")
-    return typed(column, sample[column.name], content["missingValues"], decimal).values
+    values = typed(column, sample[column.name], content["missingValues"], decimal).values
+    if column.is_number:  # as validation rejects them
+        beyond = pc.or_(pc.less(values, column.minimum), pc.greater(values, column.maximum))
+        values = pc.if_else(beyond, None, values)
+    return values
 
 
 def _add_examples(content: dict[str, Any], sample: pa.Table) -> None:
@@ -228,6 +238,7 @@ def _add_examples(content: dict[str, Any], sample: pa.Table) -> None:
         column = Column.model_validate(field | {"role": "excluded"})
         values = _values(column, sample, content).drop_null().to_numpy()
         middle = float(np.sort(values)[len(values) // 2]) if len(values) else column.minimum
+        middle = min(max(middle, column.minimum), column.maximum)
         kind = {"boolean": bool, "integer": int, "number": float}[field["type"]]
         field["example"] = kind(middle)
 

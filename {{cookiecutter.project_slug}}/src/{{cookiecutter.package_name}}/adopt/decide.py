@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..contract import FLOAT32_MAX
 from ..data.typed import MAX_INTEGER
 from ..errors import DataError
 from .evidence import LIKELY, Evidence
@@ -41,6 +42,14 @@ PERSONAL_VALUE = re.compile(
     re.IGNORECASE,
 )
 """An e-mail address, an IBAN, a telephone number, a US social security number, an IP address."""
+DATE = re.compile(r"\d{1,4}([-/.])(\d{1,2}|[A-Za-z]{3})\1\d{1,4}\b")
+QUANTITY = re.compile(
+    r"(?!\d+$)[-+(]?\s?[$€£¥]?\s?[-+]?\d+([.,'\u2019_ \u00a0\u202f]\d{3})*([.,]\d+)?\s?[%$€£¥]?\)?"
+)
+"""A number with a currency, a percent sign, separated thousands, or another decimal character."""
+WRITTEN_OUT = (
+    "numbers written with signs or separators, so taken as texts; write them plain, such as 1234.5"
+)
 
 Task = Literal["classification", "regression"]
 
@@ -160,6 +169,7 @@ def _identifier(column: Evidence) -> Decision | None:
     many = column.values is None or len(column.values) > MOST_LISTED
     steps = column.high - column.low + 1 == column.present and column.numbers is not None
     texts = column.numbers is None and not any(" " in each for each in column.shown)
+    texts = texts and not _is_written_out(column)
     if not many or not (named or (column.unique and (steps or texts))):
         return None
     constraints: dict[str, Any] = _required(column)
@@ -206,12 +216,14 @@ def _number(column: Evidence) -> Decision | None:
     if column.numbers is None:
         return None
     whole = column.whole and max(abs(column.low), abs(column.high)) <= MAX_INTEGER
-    low, high = _bounds(column.low, column.high)
+    low, high = np.clip(_bounds(column.low, column.high), -FLOAT32_MAX, FLOAT32_MAX).tolist()
     limits = {"minimum": int(low) if whole else low, "maximum": int(high) if whole else high}
     kind = "integer" if whole else "number"
     field: dict[str, Any] = {"name": column.name, "type": kind, "role": "feature"}
     field["constraints"] = {**_required(column), **limits}
     doubts = _strangers(column, column.numbers)
+    if max(abs(column.low), abs(column.high)) > FLOAT32_MAX:
+        doubts.append(f"values beyond {FLOAT32_MAX:g}, which float32 ends at: rows are rejected")
     if column.values is not None and set(column.values) == {"0", "1"}:
         doubts.append("0 and 1 alone: if they mean no and yes, type boolean says so to callers")
     why = f"{'whole numbers' if whole else 'numbers'} from {column.low:g} to {column.high:g}"
@@ -228,6 +240,11 @@ def _category(column: Evidence) -> Decision | None:
         and all(re.fullmatch(r"[+-]?\d+(\.\d+)?", each) for each in column.shown)
     ):
         doubts.append("texts that are all numbers; if they are quantities, give it type number")
+    if _is_written_out(column):
+        doubts.append(WRITTEN_OUT)
+    dates = sum(DATE.match(each.strip()) is not None for each in column.shown)
+    if column.shown and dates >= LIKELY * len(column.shown):
+        doubts.append("dates in no one known format, so taken as texts; write them as ISO 8601")
     return _texts(column, "", doubts)
 
 
@@ -236,7 +253,10 @@ def _texts(column: Evidence, why: str, doubts: list[str]) -> Decision:
     if values is None or len(values) > MOST_CATEGORIES:
         count = "many" if values is None else len(values)
         return _excluded(
-            column, why or "free text", f"{count} different values, too many for categories"
+            column,
+            why or "free text",
+            f"{count} different values, too many for categories",
+            *doubts,
         )
     field: dict[str, Any] = {"name": column.name, "type": "string", "role": "feature"}
     field["constraints"] = _required(column)
@@ -254,6 +274,11 @@ def _excluded(column: Evidence, why: str, *doubts: str) -> Decision:
 
 def _required(column: Evidence) -> dict[str, Any]:
     return {"required": True} if column.present == column.rows else {}
+
+
+def _is_written_out(column: Evidence) -> bool:
+    fit = sum(QUANTITY.fullmatch(each.strip()) is not None for each in column.shown)
+    return column.numbers is None and bool(column.shown) and fit >= LIKELY * len(column.shown)
 
 
 def _is_boolean(column: Evidence) -> bool:
@@ -301,12 +326,12 @@ def _bounds(low: float, high: float) -> tuple[float, float]:
     """The range seen, as wide again to either side, in two digits; not below 0 if nothing is."""
     spread = high - low
     least = max(0.0, low - spread) if low >= 0 else low - spread
-    return _outward(least, np.floor), _outward(high + spread, np.ceil)
+    return min(_outward(least, np.floor), low), max(_outward(high + spread, np.ceil), high)
 
 
 def _outward(value: float, to: Callable[[float], float]) -> float:
-    if value == 0:
-        return 0.0
+    if not 1e-300 < abs(value) < np.inf:
+        return value if abs(value) > 1 else 0.0
     digits = 1 - int(np.floor(np.log10(abs(value))))
     return float(round(to(round(value * 10.0**digits, 6)) / 10.0**digits, max(digits, 0)))
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..contract import Source
-from ..data.source import find_fault, is_parquet, open_text, refuse_other_formats
+from ..data.source import BLOCK_BYTES, find_fault, is_parquet, open_text, refuse_other_formats
 from ..errors import DataError
 
-MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+MARKS = {  # the longer ones first: they begin like the others
+    **{b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32"},
+    **{b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"},
+}
 DELIMITERS = (",", ";", "\t", "|")
 LINES = 500
 """Records looked at: enough to meet each column, and read at once."""
@@ -30,15 +33,16 @@ def find_dialect(file: Path, path: str, encoding: str = "", delimiter: str = "")
         return Source(path=path)
     refuse_other_formats(file)
     with file.open("rb") as opened:
-        mark = opened.read(2)
-    encoding = encoding or MARKS.get(mark, "utf-8")
+        start = opened.read(4)
+    marked = (name for mark, name in MARKS.items() if start.startswith(mark))
+    encoding = encoding or next(marked, "utf-8")
     try:
         delimiter = delimiter or _delimiter(file, _source(path, encoding, ","))
         source = _source(path, encoding, delimiter)
         return source.model_copy(update={"decimal_char": _decimal(file, source)})
-    except UnicodeError:
-        find_fault(file, _source(path, encoding, ","))
-        raise
+    except (UnicodeError, csv.Error) as fault:
+        find_fault(file, _source(path, encoding, delimiter or ","))
+        raise DataError(f"{file} cannot be read as CSV: {fault}") from fault
 
 
 def _source(path: str, encoding: str, delimiter: str) -> Source:
@@ -50,20 +54,33 @@ def _source(path: str, encoding: str, delimiter: str) -> Source:
 
 
 def _records(file: Path, source: Source) -> Iterator[list[str]]:
+    csv.field_size_limit(BLOCK_BYTES)
     with open_text(file, source) as lines:
         yield from islice(csv.reader(lines, delimiter=source.delimiter), LINES)
 
 
 def _delimiter(file: Path, source: Source) -> str:
     """The delimiter that divides every record into the same number of columns, the most."""
-    widths = {}
+    widths, first = {}, {}
     for each in DELIMITERS:
         rows = _records(file, source.model_copy(update={"delimiter": each}))
-        counts = {len(row) for row in rows if row}
+        first[each] = len(next(rows, []))
+        try:
+            counts = {first[each], *(len(row) for row in rows)} - {0}
+        except csv.Error:
+            continue
         if len(counts) == 1:
             widths[each] = counts.pop()
     best = max(widths, key=lambda each: widths[each], default="")
     if widths.get(best, 1) < 2:
+        likely = max(first, key=lambda each: first[each])
+        if first[likely] > 1:
+            find_fault(file, source.model_copy(update={"delimiter": likely}))
+            if likely not in widths:
+                raise DataError(
+                    f"{file} holds a value longer than {BLOCK_BYTES} bytes; shorten it, or leave"
+                    " its column out"
+                )
         raise DataError(
             f"{file}: none of {DELIMITERS} divides its first {LINES} lines into the same number of"
             " columns; say which one does (DELIMITER=…), or correct the lines"

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..data.typed import parse_numbers, parse_times
+from ..data.typed import MAX_INTEGER, parse_numbers, parse_times
 
 MARKERS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?", "-", ".")
 """Texts that people and programs write where a value is missing."""
@@ -24,9 +24,11 @@ TRIED = 1_000
 FORMATS = (
     *(None, "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y"),
     *("%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M"),
+    *("%d.%m.%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S"),
+    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y"),
 )
-CODE = r"^(\+\d|[+-]?0\d)"
-"""Digits that a number would lose: leading zeros, the plus of a telephone number."""
+CODE = r"^(\+\d|[+-]?0\d|-?(9\d{15}|\d{17,})$)"
+"""Digits that a number would lose: leading zeros, a telephone number's plus, those after 2**53."""
 
 
 class Evidence:
@@ -70,7 +72,7 @@ class Evidence:
 
     def add(self, given: pa.Array) -> None:
         """Take a batch into account."""
-        texts = _texts(given)
+        texts = as_texts(given)
         parsed = self._all_numbers(texts)
         kept, places = texts, None
         if parsed is None:
@@ -154,7 +156,8 @@ class Evidence:
         if self.numbers is not None and not self.whole:
             self._hashes = None
         if self._hashes is not None:
-            values = kept if parsed is None or parsed.null_count else parsed
+            exact = max(abs(self.low), abs(self.high)) <= MAX_INTEGER
+            values = kept if parsed is None or parsed.null_count or not exact else parsed
             hashes = pd.util.hash_array(values.to_numpy(zero_copy_only=False), categorize=False)
             self._hashes.append(hashes)
             if _has_twins(hashes):
@@ -177,7 +180,8 @@ def _any_matches(texts: pa.Array, pattern: str) -> bool:
     return bool(pc.any(pc.match_substring_regex(texts, pattern)).as_py())
 
 
-def _texts(given: pa.Array) -> pa.Array:
+def as_texts(given: pa.Array) -> pa.Array:
+    """The values as texts; one that has no text, such as a list, as "(no text)"."""
     if pa.types.is_floating(given.type):
         given = pc.if_else(pc.is_nan(given), None, given)
     if pa.types.is_nested(given.type) or pa.types.is_binary(given.type):

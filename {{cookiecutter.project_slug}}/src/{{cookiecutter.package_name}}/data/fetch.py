@@ -6,11 +6,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from tqdm import tqdm
@@ -117,7 +117,9 @@ def _inside(root: Path, path: Path) -> str:
 
 
 def _is_one(data: str, query: str) -> bool:
-    return bool(query) or not (glob.has_magic(data) or data.endswith("/") or Path(data).is_dir())
+    if query or ("://" not in data and Path(data).is_file()):
+        return True
+    return not (glob.has_magic(data) or data.endswith("/") or Path(data).is_dir())
 
 
 def _name(data: str, query: str) -> str:
@@ -156,12 +158,29 @@ def _filled(url: str) -> str:
 
 def _copy(data: str, folder: Path) -> None:
     pattern = f"{glob.escape(data)}/*" if Path(data).is_dir() else data
+    pattern = glob.escape(data) if Path(data).is_file() else pattern
     found = sorted(Path(each) for each in glob.glob(pattern))  # noqa: PTH207  (of any root)
     found = [each for each in found if each.is_file()]
     if not found:
         raise DataError(f"{data} is no file, and matches none; correct DATA")
+    _refuse_equal_names(data, found)
+    try:
+        for each in found:
+            shutil.copyfile(each, folder / each.name)
+    except OSError as fault:
+        raise DataError(f"{each} cannot be read ({fault.strerror}); correct DATA") from None
+
+
+def _refuse_equal_names(data: str, found: Sequence[PurePath]) -> None:
+    """Files of one name would stand in each other's place, and their rows be lost."""
+    places: dict[str, PurePath] = {}
     for each in found:
-        shutil.copyfile(each, folder / each.name)
+        if other := places.get(each.name):
+            raise DataError(
+                f"{data} matches {other} and {each}, which would have one name in the project;"
+                " rename one, or put their rows into one file"
+            )
+        places[each.name] = each
 
 
 def _download(url: str, folder: Path) -> None:
@@ -175,6 +194,7 @@ def _download(url: str, folder: Path) -> None:
         found = sorted(system.glob(path)) if glob.has_magic(path) else [path]
         if not found:
             raise FileNotFoundError(f"nothing matches {path}")
+        _refuse_equal_names(url, [PurePosixPath(each) for each in found])
         for each in found:
             system.get_file(each, str(folder / PurePosixPath(each).name))
     except ImportError as fault:
@@ -213,7 +233,7 @@ def _query(url: str, query: str, path: Path) -> None:
                 for rows in tqdm(result.partitions(ROWS_AT_ONCE), unit="0k rows", disable=None):
                     writer.writerows([[_written(value) for value in row] for row in rows])
         engine.dispose()
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as fault:
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as fault:
         text = str(getattr(fault, "orig", None) or fault).strip()
         raise DataError(
             f"{url} cannot be queried: {text[:300]}; correct the URL, the credentials or QUERY (a"

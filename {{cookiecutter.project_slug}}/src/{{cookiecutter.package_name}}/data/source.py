@@ -4,6 +4,7 @@ CSV arrives as text, column by column, and Parquet in its own types; `typed` mak
 types of either. A table that cannot be read whole is refused, never read in part.
 """
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from ..contract import Source
 from ..errors import DataError
+from .table import FAULTS, REASONS
 
 BLOCK_BYTES = 8 << 20
 BATCH_ROWS = 1 << 16
@@ -85,7 +87,7 @@ def column_names(path: Path, source: Source) -> list[str]:
     """The names of the file's columns; one without a name is called column_1, by its place.
 
     Raises:
-        DataError: the file cannot be read, or a name stands twice.
+        DataError: the file cannot be read, or a name stands twice or is one of the pipeline's own.
     """
     if is_parquet(path):
         try:
@@ -98,6 +100,10 @@ def column_names(path: Path, source: Source) -> list[str]:
     if not found:
         raise DataError(f"{path} is empty; its first line has to name the columns")
     twice = sorted({name for name in found if found.count(name) > 1})
+    if kept := sorted({FAULTS, REASONS} & set(found)):
+        raise DataError(f"{path}: the pipeline writes columns {', '.join(kept)}; rename yours")
+    if nul := [name for name in found if "\0" in name]:
+        raise DataError(f"{path}: the column {nul[0]!r} has a NUL in its name; rename it")
     if twice:
         raise DataError(f"{path}: {', '.join(twice)} names several columns; rename all but one")
     return found
@@ -114,15 +120,31 @@ def _first_line(path: Path, source: Source) -> list[str]:
 
 
 def _parquet(path: Path, _: Source, columns: Sequence[str], bar: Any) -> Iterator[pa.RecordBatch]:
-    _require(path, column_names(path, _), columns)
+    names = column_names(path, _)
+    _require(path, names, columns)
     size = path.stat().st_size
     try:
         with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
-            for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
-                yield batch.select(list(columns))
+            own = dict(zip(names, file.schema_arrow.names, strict=True))
+            taken = [own[name] for name in columns]
+            for batch in file.iter_batches(BATCH_ROWS, columns=taken):
+                arrays = [_plain(batch[name]) for name in taken]
+                yield pa.record_batch(arrays, names=list(columns))
                 bar.update(size * len(batch) // max(file.metadata.num_rows, 1))
     except (pa.ArrowException, OSError) as fault:
         raise DataError(f"{path} is a broken Parquet file: {fault}; write it anew") from fault
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    """The values in a type that all of pyarrow's functions know; durations as whole units."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        return _plain(values.dictionary_decode())
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return values.cast(pa.string())
+    if pa.types.is_binary_view(kind):
+        return values.cast(pa.binary())
+    return values.cast(pa.int64()) if pa.types.is_duration(kind) else values
 
 
 def _csv(path: Path, source: Source, columns: Sequence[str], bar: Any) -> Iterator[pa.RecordBatch]:
@@ -183,7 +205,8 @@ def _require(path: Path, found: Sequence[str], columns: Sequence[str]) -> None:
 
 def open_text(path: Path, source: Source) -> io.TextIOWrapper:
     """A CSV file as text, without a byte order mark, its line ends as they are."""
-    encoding = "utf-8-sig" if source.encoding.lower() in {"utf-8", "utf8"} else source.encoding
+    is_utf8 = codecs.lookup(source.encoding).name == "utf-8"
+    encoding = "utf-8-sig" if is_utf8 else source.encoding
     return path.open(encoding=encoding, newline="")
 
 

@@ -19,6 +19,8 @@ MAX_INTEGER = 2**53 - 1
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 ZONE = r"(Z|[+-]\d\d:?\d\d)$"
 TIME = pa.timestamp("us", "UTC")
+FINER = r"(\.\d{6})\d+"
+"""Digits of a second that microseconds cannot hold."""
 ISO_TIME = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?$"
 
 
@@ -44,10 +46,6 @@ def typed(column: Column, values: pa.Array, missing: Sequence[str], decimal: str
     """
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if pa.types.is_large_string(values.type) or pa.types.is_string_view(values.type):
-        values = values.cast(pa.string())
     if pa.types.is_string(values.type):
         values = _unless(pc.is_in(values, pa.array({*missing, ""})), values)
     misplaced = column.is_number and pa.types.is_temporal(values.type)
@@ -154,8 +152,12 @@ def _times(column: Column, values: pa.Array) -> Typed:
 def parse_times(values: pa.Array, form: str | None) -> pa.Array:
     """Texts as points in time, null where one is none; without a zone they are UTC."""
     if form is not None:
-        return pc.strptime(values, form, "us", error_is_null=True).cast(TIME)
+        found = pc.strptime(values, form, "us", error_is_null=True)
+        # %Y takes 24 for the year 24
+        return _unless(pc.less(pc.year(found), 1000), found).cast(TIME)
     values = _unless(pc.invert(pc.match_substring_regex(values, ISO_TIME)), values)
+    if (pc.max(pc.binary_length(values)).as_py() or 0) > len("2024-01-01T10:00:00.123456"):
+        values = pc.replace_substring_regex(values, FINER, r"\1")
     zoned = pc.match_substring_regex(values, ZONE)
     return pc.if_else(
         zoned,
