@@ -122,7 +122,6 @@ def survey(source: Source) -> tuple[dict[str, Evidence], pa.Table]:
                 f"{path} and {paths[0]} differ in {', '.join(differing)}; give all files the same"
                 " columns"
             )
-    typed_text = is_parquet(paths[0])
     evidence: dict[str, Evidence] = {}
     pieces: list[pa.RecordBatch] = []
     random = np.random.default_rng(0)
@@ -133,8 +132,7 @@ def survey(source: Source) -> tuple[dict[str, Evidence], pa.Table]:
             ahead = pool.submit(next, coming, None)
             for name in names:
                 if name not in evidence:
-                    text = typed_text and pa.types.is_string(batch[name].type)
-                    evidence[name] = Evidence(name, source.decimal_char, typed_text=text)
+                    evidence[name] = Evidence(name, source.decimal_char)
             list(pool.map(lambda name, rows=batch: evidence[name].add(rows[name]), names))
             some = random.choice(len(batch), min(len(batch), SAMPLE // 2), replace=False)
             taken = batch.take(pa.array(np.sort(some)))

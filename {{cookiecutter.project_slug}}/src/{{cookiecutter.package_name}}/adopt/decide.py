@@ -234,12 +234,6 @@ def _category(column: Evidence) -> Decision | None:
     doubts = []
     if column.first_share >= 0.5:
         doubts.append(f"{column.first_share:.0%} of the first values are numbers, the others not")
-    if (
-        column.typed_text
-        and column.shown
-        and all(re.fullmatch(r"[+-]?\d+(\.\d+)?", each) for each in column.shown)
-    ):
-        doubts.append("texts that are all numbers; if they are quantities, give it type number")
     if _is_written_out(column):
         doubts.append(WRITTEN_OUT)
     dates = sum(DATE.match(each.strip()) is not None for each in column.shown)

@@ -40,12 +40,11 @@ class Evidence:
     shown: the first values.
     """
 
-    def __init__(self, name: str, decimal: str, *, typed_text: bool = False) -> None:
+    def __init__(self, name: str, decimal: str) -> None:
         self.name = name
-        self.typed_text = typed_text
         self.rows = self.present = 0
         self.markers: Counter[str] = Counter()
-        self.numbers: int | None = None if typed_text else 0
+        self.numbers: int | None = 0
         self.first_share = 0.0
         self.low, self.high = np.inf, -np.inf
         self.whole = True

@@ -48,14 +48,15 @@ def batches(root: Path, source: Source, columns: Sequence[str]) -> Iterator[pa.R
 
 
 def files(path: Path) -> list[Path]:
-    """The file itself, or those of the folder by name.
+    """The file itself, or those of the folder by name, but hidden ones, _SUCCESS and DVC's.
 
     Raises:
         DataError: there is none.
     """
     if path.is_file():
         return [path]
-    found = sorted(each for each in path.glob("[!.]*") if each.is_file())
+    inside = [each for each in path.glob("[!._]*") if each.suffix != ".dvc"]
+    found = sorted(each for each in inside if each.is_file())
     if not found:
         raise DataError(
             f"{path} is no file, nor a folder with files; run `make pull` if it is versioned, or"
