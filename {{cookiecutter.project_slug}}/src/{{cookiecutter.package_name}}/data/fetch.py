@@ -216,6 +216,7 @@ def _download(url: str, folder: Path) -> None:
 
 def _query(url: str, query: str, path: Path) -> None:
     """Write a query's rows as CSV, nulls as nothing, in pieces of bounded size."""
+    address = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", _filled(url))
     try:
         import sqlalchemy
     except ImportError:
@@ -223,7 +224,6 @@ def _query(url: str, query: str, path: Path) -> None:
             f"{url} needs sqlalchemy, which is not installed; add sql to GROUPS in the Makefile"
         ) from None
     try:
-        address = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", _filled(url))
         engine = sqlalchemy.create_engine(address)
         with engine.connect().execution_options(stream_results=True) as connection:
             result = connection.execute(sqlalchemy.text(query))
