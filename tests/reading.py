@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import yaml
 from markdown_it import MarkdownIt
 
@@ -55,6 +56,7 @@ def read_shell(text: str) -> None:
 READERS: dict[str, Callable[[str], Any]] = {
     ".csv": lambda text: list(csv.reader(text.splitlines())),
     ".json": json.loads,
+    ".html": lambda text: jinja2.Environment(autoescape=True).parse(text),
     ".jsonl": lambda text: [json.loads(line) for line in text[:-1].split("\n")],
     ".lock": tomllib.loads,
     ".md": read_markdown,
