@@ -130,7 +130,7 @@ def sold(width: Numbers) -> Numbers:
     return width
 
 
-def silent(width: Numbers):  # type: ignore[no-untyped-def]
+def silent(width: Numbers):  # type: ignore[no-untyped-def]  # what is refused
     return width
 
 
@@ -190,7 +190,7 @@ def test_a_result_of_another_length_or_kind_is_refused(found: Any, kind: Any, me
 
 def test_whole_numbers_and_truth_values_are_numbers() -> None:
     def wide(width: Numbers) -> Numbers:
-        return width > 2  # type: ignore[return-value]
+        return width > 2  # type: ignore[return-value]  # what is refused
 
     assert encode(wide) == 1
 

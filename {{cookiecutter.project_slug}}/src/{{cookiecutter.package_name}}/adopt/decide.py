@@ -66,7 +66,9 @@ class Decision:
 def decide(column: Evidence) -> Decision:
     """Decide on a column that is not the target."""
     rules: tuple[Callable[[Evidence], Decision | None], ...] = (
-        *(_constant, _personal, _time, _identifier, _code, _boolean, _number, _category),
+        *(_constant, _personal, _time, _identifier, _code, _boolean),
+        lambda each: None if each.numbers is None else _number(each),
+        _category,
     )
     decision = next(found for rule in rules if (found := rule(column)) is not None)
     if decision.field["role"] == "feature" and PROTECTED.fullmatch(column.name.lower()):
@@ -97,7 +99,6 @@ def decide_target(column: Evidence, task: str) -> tuple[Task, Decision]:
                 f"{column.name} holds texts, so the task is no regression; leave TASK out"
             )
         decision = _number(column)
-        assert decision is not None  # noqa: S101
         decision.field |= {"role": "target"}
         decision.field["constraints"]["required"] = True
         return "regression", Decision(decision.field, "a number", doubts + decision.doubts)
@@ -212,16 +213,14 @@ def _boolean(column: Evidence) -> Decision | None:
     return Decision(field, f"true ({', '.join(true)}) or false ({', '.join(false)})", doubts)
 
 
-def _number(column: Evidence) -> Decision | None:
-    if column.numbers is None:
-        return None
+def _number(column: Evidence) -> Decision:
     whole = column.whole and max(abs(column.low), abs(column.high)) <= MAX_INTEGER
     low, high = np.clip(_bounds(column.low, column.high), -FLOAT32_MAX, FLOAT32_MAX).tolist()
     limits = {"minimum": int(low) if whole else low, "maximum": int(high) if whole else high}
     kind = "integer" if whole else "number"
     field: dict[str, Any] = {"name": column.name, "type": kind, "role": "feature"}
     field["constraints"] = {**_required(column), **limits}
-    doubts = _strangers(column, column.numbers)
+    doubts = _strangers(column, column.numbers or 0)
     if max(abs(column.low), abs(column.high)) > FLOAT32_MAX:
         doubts.append(f"values beyond {FLOAT32_MAX:g}, which float32 ends at: rows are rejected")
     if column.values is not None and set(column.values) == {"0", "1"}:
@@ -230,7 +229,7 @@ def _number(column: Evidence) -> Decision | None:
     return Decision(field, why, doubts)
 
 
-def _category(column: Evidence) -> Decision | None:
+def _category(column: Evidence) -> Decision:
     doubts = []
     if column.first_share >= 0.5:
         doubts.append(f"{column.first_share:.0%} of the first values are numbers, the others not")
