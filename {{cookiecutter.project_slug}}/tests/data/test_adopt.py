@@ -1,5 +1,6 @@
 """A table that nobody described becomes a contract, and a model that answers."""
 
+import re
 import shutil
 import string
 import zipfile
@@ -14,7 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from {{ cookiecutter.package_name }}.adopt import adopt
-from {{ cookiecutter.package_name }}.adopt.adopt import is_edited
+from {{ cookiecutter.package_name }}.adopt.contract_text import is_edited
 from {{ cookiecutter.package_name }}.contract import Column, load_contract
 from {{ cookiecutter.package_name }}.data import feedback, ingest, report, split, validate
 from {{ cookiecutter.package_name }}.data.table import FAULTS
@@ -356,6 +357,28 @@ def test_dates_in_several_formats_are_texts_and_say_so(
     assert "joined: dates in no one known format" in capsys.readouterr().out
 
 
+def test_times_written_as_numbers_say_so_and_the_remedy_works(
+    project: Layout, tmp_path: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paid = pd.to_datetime(table["paid"], format="%d.%m.%Y")
+    seconds = (paid - pd.Timestamp(0)) // pd.Timedelta("1s") + np.arange(ROWS)
+    written = table.assign(paid=paid.dt.strftime("%Y%m%d"), created_at=seconds)
+    found = adopted(project, given(tmp_path, written.drop(columns=["joined"])))
+    said = capsys.readouterr().out
+    assert found["paid"].type == "integer"
+    assert "paid: days such as 20240131, taken as numbers; if so, give it type date" in said
+    assert "created_at: may be seconds or milliseconds since 1970" in said
+
+    text = project.contract.read_text(encoding="utf-8")
+    field = re.search(r"(?s)  - name: paid\n.*?(?=\n  [-#])", text)
+    assert field
+    remedy = '  - name: paid\n    type: date\n    role: time\n    format: "%Y%m%d"'
+    project.contract.write_text(text.replace(field[0], remedy), encoding="utf-8")
+    ingest.run(project)
+    taken = pq.read_table(project.raw)["paid"].to_pandas()
+    assert (taken == paid.dt.tz_localize("UTC")).all()
+
+
 def test_a_file_may_have_the_name_of_a_glob(
     project: Layout, tmp_path: Path, table: pd.DataFrame
 ) -> None:
@@ -472,12 +495,21 @@ def test_an_edited_contract_stays_until_told_otherwise(
             {"data": "postgresql://ann@db:port/crm", "query": "select 1"},
             "cannot be queried|needs sqlalchemy, which is not installed; add sql to GROUPS",
         ),
+        ({"data": "postgresql://ann@db/crm"}, "is a database's URL; say what to take: QUERY="),
+        ({"query": "select 1"}, "is no database's URL, so QUERY asks nothing"),
+        ({"data": "file:///nowhere/{TOKEN}.csv"}, r"/nowhere/\{TOKEN\}.csv; correct the URL"),
         ({"data": "nosuch://bucket/file.csv"}, "nosuch://bucket/file.csv cannot be read"),
     ],
 )
 def test_what_cannot_be_adopted_changes_nothing(
-    options: dict[str, str], message: str, project: Layout, tmp_path: Path, table: pd.DataFrame
+    options: dict[str, str],
+    message: str,
+    project: Layout,
+    tmp_path: Path,
+    table: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("TOKEN", "secret")
     path = given(tmp_path, table)
     before = {each: each.read_bytes() for each in project.root.iterdir() if each.is_file()}
     with pytest.raises(ProjectError, match=message) as refusal:

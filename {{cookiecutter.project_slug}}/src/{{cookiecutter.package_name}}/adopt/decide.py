@@ -1,10 +1,7 @@
 """Decide: a column's type, role and constraints from its evidence, why, and what is unsure."""
 
 import dataclasses
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable
-from itertools import groupby
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +10,19 @@ from ..contract import FLOAT32_MAX
 from ..data.typed import MAX_INTEGER
 from ..errors import DataError
 from .evidence import LIKELY, Evidence
+from .personal import are_personal, is_personal_name, is_protected
+from .spelling import (
+    FALSE,
+    TRUE,
+    are_dates,
+    are_yyyymmdd,
+    is_boolean,
+    is_written_out,
+    pattern,
+    shape,
+    spellings,
+    split_words,
+)
 
 MOST_LISTED = 50
 """Categories that the contract lists; of more, a new one is no news."""
@@ -20,37 +30,9 @@ MOST_CATEGORIES = 255
 """As many as scikit-learn's histogram trees tell apart."""
 MOST_LABELS = 20
 """Whole numbers up to this many are taken for classes."""
-TRUE = {"true", "t", "yes", "y", "ja", "j", "oui", "si", "on", "1"}
-FALSE = {"false", "f", "no", "n", "nein", "non", "off", "0"}
-PERSONAL = {
-    *("email", "mail", "phone", "telephone", "mobile", "fax", "address", "street", "ssn"),
-    *("passport", "iban", "birthday", "birthdate", "birth", "dob", "ip", "login", "username"),
-}
-PERSONAL_NAME = re.compile(
-    r"(customer|client|contact|user|patient|person|first|fore|given|middle|last|sur|family|full)?_?"
-    r"name"
-)
-PROTECTED = re.compile(
-    r"((customer|client|applicant|user|patient|person)_?)?(age|sex|gender|race|ethnicity|ethnic"
-    r"|religion|nationality|citizenship|marital(_?status)?|disability|pregnan(t|cy))"
-)
 IDENTIFIERS = {"id", "uuid", "guid", "key", "identifier", "index", "number", "no", "nr"}
+TIMES = {"time", "timestamp", "date", "epoch", "at", "ts", "created", "updated"}
 CODES = {"zip", "zipcode", "postal", "postcode", "plz", "code", "sku", "ean", "isbn", "fips"}
-PERSONAL_VALUE = re.compile(
-    r"[^@\s]+@[^@\s]+\.[a-z]{2,}|[A-Z]{2}\d{2}[A-Z0-9]{11,30}|\+\d[\d ()/-]{6,}"
-    r"|\d{3}-\d{2}-\d{4}|(\d{1,3}\.){3}\d{1,3}",
-    re.IGNORECASE,
-)
-"""An e-mail address, an IBAN, a telephone number, a US social security number, an IP address."""
-DATE = re.compile(r"\d{1,4}([-/.])(\d{1,2}|[A-Za-z]{3})\1\d{1,4}\b")
-QUANTITY = re.compile(
-    r"(?!\d+$)[-+(]?\s?[$€£¥]?\s?[-+]?\d+([.,'\u2019_ \u00a0\u202f]\d{3})*([.,]\d+)?\s?[%$€£¥]?\)?"
-)
-"""A number with a currency, a percent sign, separated thousands, or another decimal character."""
-WRITTEN_OUT = (
-    "numbers written with signs or separators, so taken as texts; write them plain, such as 1234.5"
-)
-
 Task = Literal["classification", "regression"]
 
 
@@ -71,7 +53,7 @@ def decide(column: Evidence) -> Decision:
         _category,
     )
     decision = next(found for rule in rules if (found := rule(column)) is not None)
-    if decision.field["role"] == "feature" and PROTECTED.fullmatch(column.name.lower()):
+    if decision.field["role"] == "feature" and is_protected(column.name):
         decision.field["role"] = "group"
         decision.field.get("constraints", {}).pop("required", None)
         decision.doubts.append(
@@ -111,7 +93,7 @@ def decide_target(column: Evidence, task: str) -> tuple[Task, Decision]:
     labels = sorted(values)
     if column.numbers is not None and not task:
         doubts.append(f"{len(labels)} whole numbers, taken as labels; TASK=regression otherwise")
-    doubts += _spellings(values)
+    doubts += spellings(values)
     constraints = {"required": True, "enum": labels}
     field = {"name": column.name, "type": "string", "role": "target", "constraints": constraints}
     return "classification", Decision(field, f"labels {', '.join(labels)}", doubts)
@@ -119,7 +101,7 @@ def decide_target(column: Evidence, task: str) -> tuple[Task, Decision]:
 
 def is_quantity(column: Evidence) -> bool:
     """Whether the column holds numbers, times or booleans, in which a word means missing."""
-    return column.numbers is not None or column.times is not None or _is_boolean(column)
+    return column.numbers is not None or column.times is not None or is_boolean(column)
 
 
 def _constant(column: Evidence) -> Decision | None:
@@ -134,11 +116,8 @@ def _personal(column: Evidence) -> Decision | None:
     few = column.values is not None and len(column.values) <= min(MOST_LISTED, column.present / 2)
     if few:
         return None
-    name = column.name.lower()
-    by_name = bool(_words(column) & PERSONAL or PERSONAL_NAME.fullmatch(name))
-    shown = column.shown
-    by_value = sum(PERSONAL_VALUE.fullmatch(each.strip()) is not None for each in shown)
-    if not by_name and by_value < LIKELY * len(shown):
+    by_name = is_personal_name(column.name)
+    if not by_name and not are_personal(column.shown):
         return None
     why = "its name says personal data" if by_name else "its values look like personal data"
     decision = _excluded(
@@ -166,11 +145,11 @@ def _time(column: Evidence) -> Decision | None:
 def _identifier(column: Evidence) -> Decision | None:
     if column.numbers is not None and not column.whole:
         return None
-    named = split_words(column.name)[-1:] and split_words(column.name)[-1] in IDENTIFIERS
+    named = not IDENTIFIERS.isdisjoint(split_words(column.name)[-1:])
     many = column.values is None or len(column.values) > MOST_LISTED
     steps = column.high - column.low + 1 == column.present and column.numbers is not None
     texts = column.numbers is None and not any(" " in each for each in column.shown)
-    texts = texts and not _is_written_out(column)
+    texts = texts and not is_written_out(column)
     if not many or not (named or (column.unique and (steps or texts))):
         return None
     constraints: dict[str, Any] = _required(column)
@@ -196,14 +175,14 @@ def _identifier(column: Evidence) -> Decision | None:
 def _code(column: Evidence) -> Decision | None:
     if column.numbers is None:
         return None
-    if not column.coded and not (column.whole and _words(column) & CODES):
+    if not column.coded and not (column.whole and not CODES.isdisjoint(split_words(column.name))):
         return None
     why = "digits that are a code, not a quantity"
     return _texts(column, why, ["looks like a number; if it is one, give it type integer"])
 
 
 def _boolean(column: Evidence) -> Decision | None:
-    if not _is_boolean(column):
+    if not is_boolean(column):
         return None
     true = sorted(each for each in column.values or () if each.strip().lower() in TRUE)
     false = sorted(each for each in column.values or () if each.strip().lower() in FALSE)
@@ -225,6 +204,16 @@ def _number(column: Evidence) -> Decision:
         doubts.append(f"values beyond {FLOAT32_MAX:g}, which float32 ends at: rows are rejected")
     if column.values is not None and set(column.values) == {"0", "1"}:
         doubts.append("0 and 1 alone: if they mean no and yes, type boolean says so to callers")
+    if whole and are_yyyymmdd(column):
+        doubts.append(
+            "days such as 20240131, taken as numbers; if so, give it type date, role time and"
+            ' format "%Y%m%d", without minimum, maximum and example'
+        )
+    elif whole and _may_be_epoch(column):
+        doubts.append(
+            "may be seconds or milliseconds since 1970, taken as numbers; write them as ISO 8601 to"
+            " split by time"
+        )
     why = f"{'whole numbers' if whole else 'numbers'} from {column.low:g} to {column.high:g}"
     return Decision(field, why, doubts)
 
@@ -233,10 +222,12 @@ def _category(column: Evidence) -> Decision:
     doubts = []
     if column.first_share >= 0.5:
         doubts.append(f"{column.first_share:.0%} of the first values are numbers, the others not")
-    if _is_written_out(column):
-        doubts.append(WRITTEN_OUT)
-    dates = sum(DATE.match(each.strip()) is not None for each in column.shown)
-    if column.shown and dates >= LIKELY * len(column.shown):
+    if is_written_out(column):
+        doubts.append(
+            "numbers written with signs or separators, so taken as texts; write them plain, such as"
+            " 1234.5"
+        )
+    if are_dates(column):
         doubts.append("dates in no one known format, so taken as texts; write them as ISO 8601")
     return _texts(column, "", doubts)
 
@@ -255,10 +246,10 @@ def _texts(column: Evidence, why: str, doubts: list[str]) -> Decision:
     field["constraints"] = _required(column)
     if len(values) <= MOST_LISTED:
         field["constraints"]["enum"] = sorted(values)
-    elif pattern := _pattern(values):
-        field["constraints"]["pattern"] = pattern
+    elif form := pattern(values):
+        field["constraints"]["pattern"] = form
     field["example"] = values.most_common(1)[0][0]
-    return Decision(field, why or f"{len(values)} categories", doubts + _spellings(values))
+    return Decision(field, why or f"{len(values)} categories", doubts + spellings(values))
 
 
 def _excluded(column: Evidence, why: str, *doubts: str) -> Decision:
@@ -269,50 +260,19 @@ def _required(column: Evidence) -> dict[str, Any]:
     return {"required": True} if column.present == column.rows else {}
 
 
-def _is_written_out(column: Evidence) -> bool:
-    fit = sum(QUANTITY.fullmatch(each.strip()) is not None for each in column.shown)
-    return column.numbers is None and bool(column.shown) and fit >= LIKELY * len(column.shown)
-
-
-def _is_boolean(column: Evidence) -> bool:
-    if column.numbers is not None or not column.values or len(column.values) > 8:
-        return False
-    spelled = {each.strip().lower() for each in column.values}
-    return spelled <= TRUE | FALSE and bool(spelled & TRUE) and bool(spelled & FALSE)
-
-
 def _strangers(column: Evidence, fitting: int) -> list[str]:
     if column.strange is None:
         return []
     count, (row, value) = column.present - fitting, column.strange
-    shape = _shape(value)[:40]  # whoever put it there may have put somebody's name there
-    return [f"{count} values are none, first one like {shape!r} in row {row}: rows are rejected"]
+    like = shape(value)[:40]  # whoever put it there may have put somebody's name there
+    return [f"{count} values are none, first one like {like!r} in row {row}: rows are rejected"]
 
 
-def _spellings(values: Counter[str]) -> list[str]:
-    written: dict[str, list[str]] = {}
-    for each in sorted(values):
-        written.setdefault(each.strip().casefold(), []).append(each)
-    alike = [names for names in written.values() if len(names) > 1]
-    return [f"{alike[0]} may be one value, spelled differently"] if alike else []
-
-
-def _pattern(values: Iterable[str]) -> str:
-    """The one shape of all values, such as [A-Z]{2}[0-9]{4}; "" if they have several."""
-    shapes = {_shape(each) for each in values}
-    if len(shapes) != 1 or len(shape := shapes.pop()) > 40:
-        return ""
-    classes = {"9": "[0-9]", "A": "[A-Z]", "a": "[a-z]"}
-    runs = [(sign, len(list(run))) for sign, run in groupby(shape)]
-    return "".join(
-        classes.get(sign, re.escape(sign)) + (f"{{{count}}}" if count > 1 else "")
-        for sign, count in runs
-    )
-
-
-def _shape(text: str) -> str:
-    """The text with each letter and digit replaced by one of its kind."""
-    return re.sub("[0-9]", "9", re.sub("[a-z]", "a", re.sub("[A-Z]", "A", text)))
+def _may_be_epoch(column: Evidence) -> bool:
+    """Between 2001 and 2100, in seconds or milliseconds, under a name that says time."""
+    if TIMES.isdisjoint(split_words(column.name)):
+        return False
+    return any(1e9 * unit <= column.low <= column.high < 4.11e9 * unit for unit in (1, 1000))
 
 
 def _bounds(low: float, high: float) -> tuple[float, float]:
@@ -327,13 +287,3 @@ def _outward(value: float, to: Callable[[float], float]) -> float:
         return value if abs(value) > 1 else 0.0
     digits = 1 - int(np.floor(np.log10(abs(value))))
     return float(round(to(round(value * 10.0**digits, 6)) / 10.0**digits, max(digits, 0)))
-
-
-def _words(column: Evidence) -> set[str]:
-    return set(split_words(column.name))
-
-
-def split_words(name: str) -> list[str]:
-    """The words of a name such as customerId, customer_id or Customer ID, in lower case."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    return [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from tqdm import tqdm
 
@@ -22,6 +23,7 @@ from ..layout import Layout
 ROWS_AT_ONCE = 10_000
 GROUPS = {"s3": "aws", "gs": "gcp", "gcs": "gcp", "abfs": "azure", "abfss": "azure", "az": "azure"}
 """The dependency group that brings each scheme's file system."""
+DATABASE = re.compile(r"(postgres|postgresql|mysql|mariadb|sqlite|oracle|mssql)(\+\w+)?://")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,10 @@ def take(layout: Layout, data: str, query: str = "", path: str = "") -> Iterator
     if "://" not in data and (inside := _inside(layout.root, Path(data))):
         yield Taken(layout, Path(data), inside, {})
         return
+    if query and "://" not in data:
+        raise DataError(f"{data} is no database's URL, so QUERY asks nothing; leave QUERY out")
+    if not query and DATABASE.match(data):
+        raise DataError(f"{data} is a database's URL; say what to take: QUERY='SELECT …'")
     external = layout.external
     path = path or f"{external.relative_to(layout.root).as_posix()}/{_name(data, query)}"
     _refuse_to_overwrite(layout.root / path)
@@ -156,6 +162,16 @@ def _filled(url: str) -> str:
         raise DataError(f"{url}: the environment variable {fault} is not set; set it") from None
 
 
+def _said(fault: object, url: str) -> str:
+    """What a library says of the fault, without what stands for {NAME} in the URL."""
+    text = str(fault).strip() or type(fault).__name__
+    for name in re.findall(r"\{(\w+)\}", url):
+        secret = os.environ.get(name, "")
+        for written in {secret, quote(secret), quote_plus(secret)} - {""}:
+            text = text.replace(written, f"{{{name}}}")
+    return text[:300]
+
+
 def _copy(data: str, folder: Path) -> None:
     pattern = f"{glob.escape(data)}/*" if Path(data).is_dir() else data
     pattern = glob.escape(data) if Path(data).is_file() else pattern
@@ -209,7 +225,7 @@ def _download(url: str, folder: Path) -> None:
         raise
     except Exception as fault:  # each store has exceptions of its own
         raise DataError(
-            f"{url} cannot be read: {str(fault)[:300] or type(fault).__name__}; correct the URL, or"
+            f"{url} cannot be read: {_said(fault, url)}; correct the URL, or"
             f" set the credentials where {scheme}'s own tools look for them"
         ) from fault
 
@@ -234,9 +250,9 @@ def _query(url: str, query: str, path: Path) -> None:
                     writer.writerows([[_written(value) for value in row] for row in rows])
         engine.dispose()
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as fault:
-        text = str(getattr(fault, "orig", None) or fault).strip()
+        said = _said(getattr(fault, "orig", None) or fault, url)
         raise DataError(
-            f"{url} cannot be queried: {text[:300]}; correct the URL, the credentials or QUERY (a"
+            f"{url} cannot be queried: {said}; correct the URL, the credentials or QUERY (a"
             " driver that is missing comes by uv add --group sql)"
         ) from fault
 
