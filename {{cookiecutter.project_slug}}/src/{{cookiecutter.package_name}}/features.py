@@ -56,6 +56,14 @@ class Encoder:
         self.numbers = (*contract.numbers, *(each for each in added if each.is_number))
         self.categories = (*contract.categories, *(each for each in added if not each.is_number))
 
+    @property
+    def inputs(self) -> dict[str, str]:
+        """For each feature, and each column that a derived one reads, the feature."""
+        own = {column.name: column.name for column in (*self.numbers, *self.categories)}
+        for bound in self._derived:
+            own |= {column.name: bound.column.name for column in bound.reads.values()}
+        return own
+
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> Features:
         """Encode validated rows, each a mapping from a feature's name to its value or None.
 

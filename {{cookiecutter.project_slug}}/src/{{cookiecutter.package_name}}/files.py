@@ -27,6 +27,18 @@ def write_bytes(path: Path, content: bytes) -> None:
     write_atomically(path, lambda temporary: _fill(temporary, content))
 
 
+def replace_folder(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a new folder, then put it in the place of `path`; no old file stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
+        new.mkdir()
+        write(new)
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as readable JSON in UTF-8, the same bytes for the same content."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from .decide import Decision, decide, decide_target, is_quantity
 from .dialect import find_dialect
 from .evidence import Evidence
 from .leaks import add_examples, exclude_leaks
+from .settings import fit_settings
 from .survey import survey
 
 
@@ -75,13 +75,13 @@ def run(  # noqa: PLR0913  (each is an option of `make adopt`)
             "fields": [decision.field for decision in decisions],
         }
         add_examples(content, sample)
-        limit = load_params(layout.params).gate.max_single_feature_score
+        limit = load_params(layout.params).gate.max_single_feature_score or float("inf")
         exclude_leaks(content, decisions, sample, limit)
         text = compose(content, decisions)
         _show(data, source, evidence[target].rows, decisions)
         respect_edits(layout.contract, text, replace)
         taken.keep()
-    _set_task(layout.params, found)
+    fit_settings(layout, old, Contract.model_validate(content), evidence[target])
     if layout.smoke_cases.exists():
         write_bytes(layout.smoke_cases, smoke_cases(Contract.model_validate(content)))
     layout.reference.unlink(missing_ok=True)
@@ -150,15 +150,3 @@ def _show(data: str, source: Source, rows: int, decisions: Sequence[Decision]) -
         print("Unsure, so look at these:")
     for doubt, names in doubts.items():
         print(f"  {', '.join(names)}: {doubt}")
-
-
-def _set_task(path: Path, task: str) -> None:
-    """Let params.yaml name the estimator's form for the task, where it has the other one."""
-    wrong, right = "Classifier", "Regressor"
-    if task == "classification":
-        wrong, right = right, wrong
-    old = path.read_text(encoding="utf-8")
-    new = re.sub(rf"(?m)^(\s+estimator: \S+?){wrong}\b", rf"\g<1>{right}", old)
-    if new != old:
-        write_bytes(path, new.encode("utf-8"))
-        print(f"adopt: {path} now names a {right.lower()}, for task {task}")

@@ -69,6 +69,12 @@ class Evidence:
         """Whether a number among the values would lose a digit."""
         return self._coded or any(re.match(CODE, each) for each in self.values or ())
 
+    @property
+    def middle(self) -> float:
+        """The median of the first numbers."""
+        parsed = parse_numbers(pa.array(self.shown), self._decimal)
+        return float(np.nanmedian(parsed.to_numpy(zero_copy_only=False)))
+
     def add(self, given: pa.Array) -> None:
         """Take a batch into account."""
         texts = as_texts(given)

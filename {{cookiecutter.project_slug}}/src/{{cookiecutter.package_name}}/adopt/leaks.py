@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ..contract import Column, Contract
 from ..data.typed import typed
-from ..training.evaluate import single_feature
+from ..training.leakage import single_feature
 from ..training.rows import to_rows
 from .decide import Decision
 

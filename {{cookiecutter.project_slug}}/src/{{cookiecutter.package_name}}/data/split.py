@@ -52,7 +52,7 @@ def sides(frame: pd.DataFrame, contract: Contract, split: Split, seed: int) -> t
     Raises:
         DataError: `split` needs a column that the contract does not have, or that lacks values.
     """
-    keys = _keys(contract, split)
+    keys = together(contract, split)
     names = list(frame.columns) if keys is None else keys
     if split.by != "time":
         held_out = _with_every_label(frame, contract, split, positions(frame[names], seed))
@@ -76,8 +76,12 @@ def sides(frame: pd.DataFrame, contract: Contract, split: Split, seed: int) -> t
     return held_out, pd.MultiIndex.from_frame(frame[keys]).isin(known) & ~held_out
 
 
-def _keys(contract: Contract, split: Split) -> list[str] | None:
-    """The columns whose equal values stay together; None for the whole row."""
+def together(contract: Contract, split: Split) -> list[str] | None:
+    """The columns whose equal values stay on one side; None for the whole row.
+
+    Raises:
+        DataError: `split` names a column that the contract does not have.
+    """
     if split.by == "group":
         kept = [column.name for column in contract.kept]
         if split.column not in kept:

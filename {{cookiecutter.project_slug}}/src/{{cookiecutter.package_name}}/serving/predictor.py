@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from ..contract import Contract, load_contract
+from ..decision import Decision
 from ..errors import ArtefactError, ProjectError
 from ..features import Encoder, Features, derived_sha256
 from ..trusted import TRUSTED_TYPES
@@ -30,10 +31,12 @@ class ModelInfo(Strict):
     artefact: Literal["model.onnx", "model.skops"]
     sha256: str
     contract_sha256: str
+    metrics_sha256: str
     derived_sha256: str
     estimator: str
     scikit_learn: str
-    metrics: dict[str, float]
+    decision: Decision
+    metrics: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def load_predictor(folder: Path) -> Predictor:
     path = folder / info.artefact
     content = _checked(path, info.sha256)
     _checked(folder / "contract.yaml", info.contract_sha256)
+    _checked(folder / "metrics.json", info.metrics_sha256)
     if (found := derived_sha256()) != info.derived_sha256:
         raise ArtefactError(
             f"{folder / 'model.json'}: the model was trained with a derived.py of SHA-256"

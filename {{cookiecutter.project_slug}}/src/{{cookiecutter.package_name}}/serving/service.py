@@ -73,7 +73,7 @@ class PredictionService:
                 {"prediction_id": new, "model_version": info.version, "value": value}
                 for new, value in zip(ids, answers.tolist(), strict=True)
             ]
-        places = answers.argmax(axis=1)
+        places = info.decision.places(answers)
         chances = answers[np.arange(len(answers)), places]
         return [
             {

@@ -7,14 +7,13 @@ import numpy.typing as npt
 
 from ..contract import Contract
 from ..features import MISSING_CATEGORY, Encoder, Features
+from ..serving.predictor import Predictor
 
 ROWS = 20_000
 """Rows compared at the least, so that one disagreement in 10,000 is seen."""
 TOLERANCE = 1e-5
 """Least difference that counts: of a probability, or of a value in proportion to its size, taken
 as the median size where it is smaller, since sums that cancel out have no digits to compare."""
-SHARE_OF_TREES = 1e-4
-"""A number between a float64 threshold and its float32 form takes the tree's other branch."""
 UNSEEN = "a category that no training row holds"
 
 
@@ -26,23 +25,27 @@ class Parity(NamedTuple):
     differing: int
     flipped: int
 
-    def agrees(self, linear: bool) -> bool:
-        """Every row within the tolerance for a linear model, nearly all for others; no flip."""
-        allowed = 0 if linear else int(self.rows * SHARE_OF_TREES)
-        return self.flipped == 0 and self.differing <= allowed
+
+def compare(predictor: Predictor, rows: Features, expected: npt.NDArray[np.float64]) -> Parity:
+    """Compare answers with probabilities, shape (rows, labels), or values, shape (rows,)."""
+    given = predictor.answers(rows)
+    decision = predictor.info.decision
+    flipped = 0
+    if expected.ndim == 2:
+        flipped = int((decision.places(given) != decision.places(expected)).sum())
+    largest, differing = apart(given, expected)
+    return Parity(len(given), largest, differing, flipped)
 
 
-def compare(given: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> Parity:
-    """Compare probabilities, shape (rows, labels), or values, shape (rows,)."""
+def apart(given: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> tuple[float, int]:
+    """The largest difference, and how many rows differ by more than the tolerance."""
     size = np.abs(expected)
     scale = np.maximum(size, np.median(size)) if expected.ndim == 1 else np.ones_like(size)
-    apart = np.abs(given - expected) / scale
-    apart[~np.isfinite(given)] = np.inf
-    flipped = 0
+    distance = np.abs(given - expected) / scale
+    distance[~np.isfinite(given)] = np.inf
     if given.ndim == 2:
-        flipped = int((given.argmax(axis=1) != expected.argmax(axis=1)).sum())
-        apart = apart.max(axis=1)
-    return Parity(len(given), float(apart.max()), int((apart > TOLERANCE).sum()), flipped)
+        distance = distance.max(axis=1)
+    return float(distance.max()), int((distance > TOLERANCE).sum())
 
 
 def probes(contract: Contract, held_out: Features, seed: int) -> Features:

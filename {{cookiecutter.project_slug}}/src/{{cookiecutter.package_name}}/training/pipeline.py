@@ -14,10 +14,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from ..contract import Contract
 from ..errors import TrainingError
 from ..features import Encoder
-from ..params import Model
+from ..params import Profile
 
 
-def build(contract: Contract, model: Model, seed: int) -> Pipeline:
+def build(contract: Contract, profile: Profile, seed: int) -> Pipeline:
     """The unfitted model: categories one-hot, numbers as the estimator needs them.
 
     Histogram gradient boosting sees numbers as they are, missing ones included. Any other
@@ -27,16 +27,16 @@ def build(contract: Contract, model: Model, seed: int) -> Pipeline:
     Raises:
         TrainingError: the estimator does not exist, takes other parameters, or does another task.
     """
-    estimator = _estimator(model, seed)
+    estimator = _estimator(profile, seed)
     does = {"classification": is_classifier, "regression": is_regressor}[contract.task]
     if not does(estimator):
         raise TrainingError(
-            f"params.yaml: model.estimator {model.estimator} does no {contract.task}, the task of"
+            f"params.yaml: model.profiles: {profile.estimator} does no {contract.task}, the task of"
             " contract.yaml; name one that does"
         )
     if contract.task == "classification" and not hasattr(estimator, "predict_proba"):
         raise TrainingError(
-            f"params.yaml: model.estimator {model.estimator} with parameters {model.parameters}"
+            f"params.yaml: model.profiles: {profile.estimator} with parameters {profile.parameters}"
             " gives no probabilities; choose one, or parameters, with predict_proba"
         )
     numbers: Any = "passthrough"
@@ -59,24 +59,42 @@ def build(contract: Contract, model: Model, seed: int) -> Pipeline:
     return Pipeline([("columns", columns), ("estimator", estimator)])
 
 
-def build_baseline(contract: Contract) -> BaseEstimator:
+def build_constant(contract: Contract) -> BaseEstimator:
     """The constant that the model has to beat: class shares, or the mean."""
     if contract.task == "classification":
         return DummyClassifier(strategy="prior")
     return DummyRegressor(strategy="mean")
 
 
-def _estimator(model: Model, seed: int) -> BaseEstimator:
-    module, _, name = model.estimator.rpartition(".")
+def build_simpler(contract: Contract, seed: int) -> Pipeline:
+    """The linear model that a more complex one has to beat, with scikit-learn's defaults."""
+    if contract.task == "classification":
+        return build(
+            contract,
+            Profile(
+                estimator="sklearn.linear_model.LogisticRegression", parameters={"max_iter": 1000}
+            ),
+            seed,
+        )
+    return build(contract, Profile(estimator="sklearn.linear_model.Ridge", parameters={}), seed)
+
+
+def is_linear(model: Pipeline) -> bool:
+    """Whether the fitted model is a linear one, and so none to be simplified."""
+    return hasattr(model.named_steps["estimator"], "coef_")
+
+
+def _estimator(profile: Profile, seed: int) -> BaseEstimator:
+    module, _, name = profile.estimator.rpartition(".")
     try:
         kind = getattr(import_module(module), name)
-        parameters = dict(model.parameters)
+        parameters = dict(profile.parameters)
         if "random_state" in kind().get_params():
             parameters.setdefault("random_state", seed)
         estimator: BaseEstimator = kind(**parameters)
     except (ImportError, AttributeError, TypeError) as fault:
         raise TrainingError(
-            f"params.yaml: model.estimator {model.estimator} with parameters {model.parameters}"
+            f"params.yaml: model.profiles: {profile.estimator} with parameters {profile.parameters}"
             f" cannot be built: {fault}; correct its import path or parameters"
         ) from fault
     return estimator

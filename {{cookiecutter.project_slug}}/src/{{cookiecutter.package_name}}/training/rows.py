@@ -1,6 +1,6 @@
 """A table of rows as the model's input and its target."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,10 +31,18 @@ def to_rows(contract: Contract, frame: pd.DataFrame) -> Rows:
         TrainingError: a target is none of the contract's labels, or a derived feature of a row
             depends on the rows beside it.
     """
-    features = _encode(contract, frame)
+    return Rows(_encode(contract, frame), to_targets(contract, frame))
+
+
+def to_targets(contract: Contract, frame: pd.DataFrame) -> npt.NDArray[Any]:
+    """The targets as `Rows` holds them.
+
+    Raises:
+        TrainingError: one is none of the contract's labels.
+    """
     target = frame[contract.target.name]
     if contract.task == "regression":
-        return Rows(features, target.to_numpy(np.float64))
+        return target.to_numpy(np.float64)
     places = {label: place for place, label in enumerate(contract.labels)}
     unknown = sorted(set(target) - set(places))
     if unknown:
@@ -42,7 +50,7 @@ def to_rows(contract: Contract, frame: pd.DataFrame) -> Rows:
             f"column {contract.target.name} holds {unknown}, none of the labels"
             f" {list(places)} in contract.yaml; add them there or correct the data"
         )
-    return Rows(features, np.array([places[label] for label in target], np.int64))
+    return np.array([places[label] for label in target], np.int64)
 
 
 def _encode(contract: Contract, frame: pd.DataFrame) -> Features:
