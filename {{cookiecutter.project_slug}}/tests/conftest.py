@@ -20,7 +20,7 @@ from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_pr
 from {{ cookiecutter.package_name }}.serving.settings import Settings
 from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
 
-STAGES = [ingest, validate, split, train, evaluate, gate, export]
+STAGES = [ingest, validate, split, train, evaluate, export, gate]
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +48,7 @@ def params(root: Path) -> Params:
 def pipeline(root: Path, contract: Contract, tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """A folder in which every stage has run. Nothing may write here."""
     folder = tmp_path_factory.mktemp("pipeline")
-    for name in ("contract.yaml", "params.yaml", contract.source.path):
+    for name in ("contract.yaml", "params.yaml", "baseline.yaml", contract.source.path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / name, folder / name)
     for stage in STAGES:

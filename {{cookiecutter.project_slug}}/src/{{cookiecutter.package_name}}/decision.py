@@ -42,6 +42,7 @@ def best_threshold(
     above = costs[true, 1].sum() - np.append(0.0, np.cumsum(costs[true, 1]))
     total = below + above
     total[1:-1][values[1:] == values[:-1]] = np.inf  # equal values are on one side
-    edges = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2, [1.0]])
+    never = np.nextafter(1.0, 2.0)
+    edges = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2, [never]])
     least = np.flatnonzero(np.isclose(total, total.min(), rtol=1e-9))
     return float(edges[least[len(least) // 2]])

@@ -28,6 +28,7 @@ from {{ cookiecutter.package_name }}.serving.prediction_log import PredictionLog
 from {{ cookiecutter.package_name }}.serving.predictor import load_predictor
 from {{ cookiecutter.package_name }}.serving.settings import Settings
 from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
+from {{ cookiecutter.package_name }}.training.rules_baseline import load_rules
 
 ROWS = 600
 
@@ -68,7 +69,7 @@ def project(root: Path, tmp_path: Path) -> Layout:
     """A project with the contract as it was generated: nobody has edited it."""
     layout = Layout(tmp_path / "project")
     layout.root.mkdir()
-    for path in (layout.contract, layout.params):
+    for path in (layout.contract, layout.params, layout.rules):
         path.write_bytes((root / path.name).read_bytes())
     return layout
 
@@ -141,7 +142,7 @@ def test_the_adopted_table_is_trained_gated_and_served(
     project: Layout, tmp_path: Path, table: pd.DataFrame
 ) -> None:
     adopted(project, given(tmp_path, table))
-    for stage in (ingest, validate, split, train, evaluate, gate, export):
+    for stage in (ingest, validate, split, train, evaluate, export, gate):
         stage.run(project)
     predictor = load_predictor(project.serving)
     contract = predictor.contract
@@ -157,9 +158,35 @@ def test_a_numeric_target_makes_it_a_regression(
     adopt.run(project, data=str(path), target="spend", replace="1")
     contract = load_contract(project.contract)
     assert contract.task == "regression"
-    assert load_params(project.params).model.estimator.endswith("Regressor")
+    params = load_params(project.params)
+    kinds = [each.estimator.rpartition(".")[2] for each in params.model.profiles.values()]
+    assert kinds == ["HistGradientBoostingRegressor", "Ridge"]
+    assert (params.value.cost_per_unit, params.value.hurdle) == (1, 0)
+    rules = load_rules(project.rules, contract)
+    spend = table["spend"].astype(float)
+    assert (rules.rules, rules.otherwise) == ([], spend.median())
+    for stage in (ingest, validate, split, train, evaluate):
+        stage.run(project)
     adopted(project, path)
-    assert load_params(project.params).model.estimator.endswith("Classifier")
+    params = load_params(project.params)
+    kinds = [each.estimator.rpartition(".")[2] for each in params.model.profiles.values()]
+    assert kinds == ["HistGradientBoostingClassifier", "LogisticRegression"]
+    shares = table["churn"].value_counts(normalize=True)
+    assert params.value.costs == pytest.approx(
+        {"no": 0.5 / shares["no"], "yes": 0.5 / shares["yes"]}, rel=0.01
+    )
+
+
+def test_value_and_rules_stay_while_the_target_does(
+    project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    adopted(project, given(tmp_path, table))
+    edited = project.params.read_text(encoding="utf-8").replace("hurdle: 0", "hurdle: 7")
+    project.params.write_text(edited, encoding="utf-8")
+    project.rules.write_text("rules: []\notherwise: 'yes'\n", encoding="utf-8")
+    adopted(project, given(tmp_path, table.drop(columns=["visits"])))
+    assert project.params.read_text(encoding="utf-8") == edited
+    assert load_rules(project.rules, load_contract(project.contract)).otherwise == "yes"
 
 
 @pytest.mark.parametrize(
@@ -570,7 +597,7 @@ def test_no_private_value_reaches_a_log_a_report_or_an_artefact(
     spend = text[text.index("- name: spend") :]
     text = text.replace(spend, spend.replace("role: feature", "role: feature\n    pii: true", 1))
     project.contract.write_text(text, encoding="utf-8")
-    for stage in (ingest, validate, split, train, evaluate, gate, export, report):
+    for stage in (ingest, validate, split, train, evaluate, export, gate, report):
         stage.run(project)
     log = project.root / "logs" / "predictions.jsonl"
     predictor = load_predictor(project.serving)

@@ -13,17 +13,18 @@ from {{ cookiecutter.package_name }}.contract import Contract
 from {{ cookiecutter.package_name }}.derived import Categories, Numbers
 from {{ cookiecutter.package_name }}.errors import TrainingError
 from {{ cookiecutter.package_name }}.layout import Layout
-from {{ cookiecutter.package_name }}.params import Model, Params
+from {{ cookiecutter.package_name }}.params import Params, Profile
 from {{ cookiecutter.package_name }}.training import train
-from {{ cookiecutter.package_name }}.training.evaluate import answers, gain, losses
+from {{ cookiecutter.package_name }}.training.evaluate import answers
 from {{ cookiecutter.package_name }}.training.pipeline import build
 from {{ cookiecutter.package_name }}.training.rows import to_rows
 
 
 def test_training_again_gives_the_same_files_byte_for_byte(layout: Layout, package: str) -> None:
-    paths = [layout.model, layout.baseline, *sorted(layout.serving.iterdir())]
+    fitted = [layout.model, layout.constant, layout.simpler, layout.decision]
+    paths = [*fitted, layout.metrics, *sorted(layout.serving.iterdir())]
     before = {path: path.read_bytes() for path in paths}
-    for stage in ("train", "evaluate", "gate", "export"):
+    for stage in ("train", "evaluate", "export", "gate"):
         subprocess.run(
             [sys.executable, "-m", package, stage],
             cwd=layout.root,
@@ -39,7 +40,7 @@ def test_a_few_rows_are_learnt_by_heart(layout: Layout, contract: Contract, para
     if contract.labels:
         targets = np.arange(len(targets)) % len(contract.labels)
     tree = "DecisionTreeClassifier" if contract.labels else "DecisionTreeRegressor"
-    model = build(contract, Model(estimator=f"sklearn.tree.{tree}", parameters={}), params.seed)
+    model = build(contract, Profile(estimator=f"sklearn.tree.{tree}", parameters={}), params.seed)
     model.fit(features.table(), targets)
     np.testing.assert_array_equal(model.predict(features.table()), targets)
 
@@ -58,7 +59,7 @@ def test_an_estimator_that_cannot_be_built_is_refused(
     estimator: str, parameters: dict[str, int], message: str, contract: Contract
 ) -> None:
     with pytest.raises(TrainingError, match=f"{re.escape(estimator)}.*{message}"):
-        build(contract, Model(estimator=estimator, parameters=parameters), 1)
+        build(contract, Profile(estimator=estimator, parameters=parameters), 1)
 
 
 def test_an_estimator_that_cannot_be_fitted_is_refused(layout: Layout) -> None:
@@ -107,29 +108,11 @@ def test_a_derived_feature_that_depends_on_other_rows_is_refused(
         to_rows(contract, frame)
 
 
-def test_losses_are_least_for_the_true_answer(contract: Contract) -> None:
-    if contract.labels:
-        targets = np.array([0, 1])
-        given = np.full((2, len(contract.labels)), 0.25)
-        given[0, 0], given[1, 1] = 1.0, 0.5
-        np.testing.assert_allclose(losses(contract, targets, given), [0.0, np.log(2)])
-    else:
-        given = np.array([1.0, 4.0])
-        np.testing.assert_allclose(losses(contract, np.array([1.0, 2.0]), given), [0.0, 4.0])
-
-
-def test_the_standard_error_is_that_of_the_mean() -> None:
-    differences = np.random.default_rng(0).normal(2.0, 3.0, 900)
-    found = gain(differences, 2000, 1)
-    assert found["mean"] == pytest.approx(differences.mean())
-    assert found["standard_error"] == pytest.approx(3.0 / 30, rel=0.1)
-
-
 def test_the_answer_is_the_same_for_one_row_and_many(
     layout: Layout, contract: Contract, params: Params
 ) -> None:
     features, targets = to_rows(contract, pd.read_parquet(layout.test))
-    model = build(contract, params.model, params.seed).fit(features.table(), targets)
+    model = build(contract, params.model.chosen, params.seed).fit(features.table(), targets)
     together = answers(contract, model, features.table())
     np.testing.assert_allclose(answers(contract, model, features.table()[3:4])[0], together[3])
 

@@ -28,7 +28,7 @@ def test_a_command_runs_and_exits_with_0(
     with pytest.raises(SystemExit) as stop:
         main(["gate"])
     assert stop.value.code == 0
-    assert "the model may be exported" in capsys.readouterr().out
+    assert "may be served" in capsys.readouterr().out
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,17 @@ from {{ cookiecutter.package_name }}.params import load_params
         ("split", "test_share", "0.2", "split.test_share: Input should be a valid number"),
         ("split", "by", "order", "split.by: Input should be 'random', 'time' or 'group'"),
         ("validate", "rules", {}, "rules lacks wrong_type, missing"),
-        ("model", "estimator", "Ridge", "model.estimator: String should match"),
+        ("model", "profile", "best", "model: .*profile best is none of accurate, interpretable"),
+        (
+            "model",
+            "profiles",
+            {"accurate": {"estimator": "Ridge", "parameters": {}}},
+            "model.profiles.accurate.estimator: String should match",
+        ),
+        ("value", "hurdle", -1.0, "value.hurdle: Input should be greater than or equal to 0"),
+        ("gate", "floors", {"accuracy": 0.9}, "gate: .*floors holds accuracy alone"),
+        ("gate", "floors", {}, "gate: .*floors holds nothing alone"),
+        ("gate", "advisory", ["hurdle"], "gate: .*advisory names hurdle, which is no gate"),
         (None, "artefact", "pickle", "artefact: Input should be 'onnx' or 'skops'"),
     ],
 )

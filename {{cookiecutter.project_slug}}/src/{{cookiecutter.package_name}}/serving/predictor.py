@@ -1,7 +1,7 @@
 """The predictor: a model folder, checked before it is loaded, that answers encoded rows."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import onnxruntime
 from ..contract import Contract, load_contract
 from ..decision import Decision
 from ..errors import ArtefactError, ProjectError
-from ..features import Encoder, Features, derived_sha256
+from ..features import DERIVED_FILE, Encoder, Features, Function, derived_sha256
 from ..trusted import TRUSTED_TYPES
 from ..yaml_file import Strict, load_yaml
 
@@ -53,8 +53,13 @@ class Predictor:
         return given if self.contract.labels else given.reshape(len(given))
 
 
-def load_predictor(folder: Path) -> Predictor:
+def load_predictor(
+    folder: Path, derived: Path = DERIVED_FILE, functions: Sequence[Function] | None = None
+) -> Predictor:
     """Load a folder that `export` wrote; hashes are checked before anything is parsed.
+
+    derived, functions: the file of derived features beside it, and what it lists, where
+    they are not today's.
 
     Raises:
         ArtefactError: a file is missing or altered, was made with another derived.py or
@@ -66,7 +71,7 @@ def load_predictor(folder: Path) -> Predictor:
     content = _checked(path, info.sha256)
     _checked(folder / "contract.yaml", info.contract_sha256)
     _checked(folder / "metrics.json", info.metrics_sha256)
-    if (found := derived_sha256()) != info.derived_sha256:
+    if (found := derived_sha256(derived)) != info.derived_sha256:
         raise ArtefactError(
             f"{folder / 'model.json'}: the model was trained with a derived.py of SHA-256"
             f" {info.derived_sha256}, but this one has {found}; run `make train`, or take code and"
@@ -75,8 +80,9 @@ def load_predictor(folder: Path) -> Predictor:
     contract = load_contract(folder / "contract.yaml")
     load = _load_onnx if info.artefact == "model.onnx" else _load_skops
     try:
+        encoder = Encoder(contract) if functions is None else Encoder(contract, functions)
         predictor = Predictor(contract, info, load(content, info, contract))
-        example = predictor.answers(Encoder(contract).rows([contract.example]))
+        example = predictor.answers(encoder.rows([contract.example]))
     except ProjectError:
         raise
     except Exception as fault:  # each runtime has exceptions of its own

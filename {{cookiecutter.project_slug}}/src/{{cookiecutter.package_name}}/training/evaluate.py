@@ -15,6 +15,7 @@ from ..errors import TrainingError
 from ..files import read_json, write_json
 from ..layout import Layout
 from ..params import Params, load_params
+from .champion import by_champion
 from .leakage import single_feature
 from .measure import Floats, Outcome, Parts, gain, losses, measure
 from .parts import group_values, slice_values
@@ -63,7 +64,10 @@ def run(layout: Layout = Layout(), rows: Path | None = None, to: Path | None = N
     judged = Outcome(outcome.targets, given, others["constant"], decision)
     groups = group_values(contract, params, train, frame, str(path))
     report = measure(contract, params, judged, Parts(slice_values(contract, frame), groups))
-    report |= {"training_rows": len(train), "champion": None}
+    champion, its_answers = by_champion(layout, contract, frame)
+    if its_answers is not None:
+        others["champion"] = its_answers
+    report |= {"training_rows": len(train), "champion": champion}
     report |= _compared(contract, params, judged, others)
     report["single_feature"] = single_feature(contract, to_rows(contract, train), outcome)
     write_json(to or layout.metrics, report)

@@ -71,7 +71,7 @@ def run(layout: Layout = Layout(), markdown: bool = False) -> None:
         "passed": passed,
         "version": described["version"],
         "model_sha256": described["sha256"],
-        "champion": read_json(layout.metrics)["champion"],
+        "champion": read_json(layout.metrics)["champion"]["version"],
         "checks": [{**asdict(check), "passed": check.passed} for check in checks],
         "off": off,
     }
@@ -104,6 +104,18 @@ def judge_model(
     metrics: Mapping[str, Any], limits: Gate, hurdle: float, unit: str
 ) -> Iterator[Check]:
     """What the model has to reach on the held-out rows."""
+    champion = metrics["champion"]
+    if champion["reason"] is not None and limits.min_gain_over_champion is not None:
+        yield _check(
+            limits,
+            "min_gain_over_champion",
+            f"champion {champion['version']} compared: {champion['reason']}",
+            0,
+            "at least",
+            1,
+            "the model in production was not compared: correct that, or set"
+            " gate.min_gain_over_champion to null for this one change",
+        )
     for other, gain in metrics["gains"].items():
         key = f"min_gain_over_{other}"
         if (limit := getattr(limits, key)) is None:
