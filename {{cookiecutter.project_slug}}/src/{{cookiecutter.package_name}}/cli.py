@@ -27,6 +27,7 @@ COMMANDS = {
     "push": (".versions:push", "send data and model to the default remote"),
     "pull": (".versions:pull", "bring data and model from the default remote"),
     "remote": (".remote", "set the default remote, which the team shares"),
+    "registry": (".registry.command", "versions of the model, and what serves in which stage"),
 }
 """For each command: the module, its function (`run` where none is named), and the purpose.
 

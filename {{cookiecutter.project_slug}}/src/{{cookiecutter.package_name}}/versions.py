@@ -28,7 +28,7 @@ def repro() -> None:
     Raises:
         VersionError: a stage has failed, a file has conflict marks, or .dvcignore hides one.
     """
-    with _repository("repro") as repo:
+    with repository("repro") as repo:
         _refuse_hidden(repo)
         changed = repo.reproduce()
         _refuse_hidden(repo)  # only now are there files that *.onnx would hide
@@ -42,7 +42,7 @@ def push() -> None:
     Raises:
         VersionError: there is no such version or remote, or the remote does not take it.
     """
-    with _repository("push", needs_lock=True) as repo, reached(repo) as title:
+    with repository("push", needs_lock=True) as repo, reached(repo) as title:
         print(f"push: {repo.push()} files sent to {title}; the others are there")
 
 
@@ -52,7 +52,7 @@ def pull() -> None:
     Raises:
         VersionError: there is no such version or remote, or the remote does not have it.
     """
-    with _repository("pull", needs_lock=True) as repo, reached(repo) as title:
+    with repository("pull", needs_lock=True) as repo, reached(repo) as title:
         print(f"pull: {repo.pull()['stats']['fetched']} files fetched from {title}")
 
 
@@ -72,8 +72,12 @@ def track(root: Path, path: Path) -> None:
 
 
 @contextmanager
-def _repository(command: str, needs_lock: bool = False) -> Iterator[Repo]:
-    """The project, for one run at a time; DVC's own lock gives up after three seconds."""
+def repository(command: str, needs_lock: bool = False) -> Iterator[Repo]:
+    """The project, for one run at a time; DVC's own lock gives up after three seconds.
+
+    Raises:
+        VersionError: there is none, or DVC refuses.
+    """
     if not Path(".dvc").is_dir():
         raise VersionError(f".dvc is not in {Path.cwd()}; {FROM_HERE}")
     Path(".dvc", "tmp").mkdir(exist_ok=True)

@@ -16,10 +16,10 @@ from ..contract import Contract, load_contract
 from ..data.table import read_table
 from ..errors import ExportError, GateError
 from ..features import Encoder, derived_sha256
-from ..files import read_json, write_bytes, write_json
+from ..files import read_json, replaced, write_bytes
 from ..layout import Layout
 from ..params import load_params
-from ..serving.predictor import load_predictor
+from ..serving.predictor import DESCRIPTION, load_predictor, sealed
 from .evaluate import answers
 from .parity import compare, probes
 from .rows import to_rows
@@ -58,10 +58,10 @@ def run(layout: Layout = Layout()) -> None:
         "metrics": read_json(layout.metrics)["model"],
     }
     held_out = to_rows(contract, read_table(layout.test)).features
-    with tempfile.TemporaryDirectory() as folder:
-        _write(Path(folder), content, description, layout.contract)
+    with tempfile.TemporaryDirectory() as temporary:
+        _write(Path(temporary), content, description, layout.contract)
         rows = probes(contract, held_out, params.seed)
-        given = load_predictor(Path(folder)).answers(rows)
+        given = load_predictor(Path(temporary)).answers(rows)
         parity = compare(given, answers(contract, model, rows.table()))
     linear = hasattr(model.named_steps["estimator"], "coef_")
     if not parity.agrees(linear):
@@ -70,7 +70,8 @@ def run(layout: Layout = Layout()) -> None:
             f" {parity.differing} of {parity.rows} rows differ, by {parity.largest:.2g} at most,"
             f" {parity.flipped} labels flipped; {OTHER_WAY}"
         )
-    _replace(layout.serving, content, description, layout.contract)
+    with replaced(layout.serving) as folder:
+        _write(folder, content, description, layout.contract)
     print(
         f"export: {description['version']} in {layout.serving}; {parity.rows} rows compared,"
         f" largest difference {parity.largest:.2g}, {parity.flipped} labels flipped"
@@ -122,19 +123,8 @@ def _with_float32_thresholds(model: Pipeline) -> Pipeline:
     return model
 
 
-def _replace(folder: Path, content: bytes, description: dict[str, Any], contract: Path) -> None:
-    """Put a new folder in the place of the old one, so that no file of the old one stays."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        new, old = Path(temporary, "new"), Path(temporary, "old")
-        _write(new, content, description, contract)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-
-
 def _write(folder: Path, content: bytes, description: dict[str, Any], contract: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / str(description["artefact"]), content)
     write_bytes(folder / "contract.yaml", contract.read_bytes())
-    write_json(folder / "model.json", description)
+    write_bytes(folder / DESCRIPTION, sealed(description))
