@@ -57,7 +57,7 @@ def sha256(path: Path) -> str:
 
 def train(folder: Path, seed: int) -> None:
     """Another model, with everything that goes with it, committed."""
-    (folder / "params.yaml").write_text(f"model: {{depth: 3}}\nseed: {seed}\n", encoding="utf-8")
+    (folder / "params.yaml").write_text(f"model:\n  depth: 3\nseed: {seed}\n", encoding="utf-8")
     fill(folder / "models" / "serving", seed)
     (folder / "data" / "raw.parquet").write_bytes(b"rows")
     write_json(folder / "reports" / "metrics.json", {"model": {"loss": seed / 7}})
@@ -111,7 +111,7 @@ def original(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     shutil.copy(root / "contract.yaml", folder)
-    git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "init", "--quiet", "--template=", "--initial-branch=main")
     git(folder, "config", "user.name", "Ann")
     git(folder, "config", "user.email", "ann@localhost")
     train(folder, 1)
@@ -488,6 +488,7 @@ def test_gto_and_dvc_read_the_same(
         ("v1.1.1 --stage=production", "'v1.1.1' is no version of .*; the nearest is v1.1.0"),
         ("staging --stage=production", "staging holds no version yet"),
         ("v1.1.0 --stage=prod", "'prod' is no stage; the nearest is production"),
+        ("v1.1.0", "'' is no stage"),
         ("v1.1.0 --stage=production --share=101", "share 101 is no percentage"),
         ("v1.1.0 --stage=production --share=-1", "share -1 is no percentage"),
         ("v1.1.0 --stage=production --digest=sha256:abc", "digest 'sha256:abc' is none"),
@@ -529,11 +530,21 @@ def test_a_version_of_another_making_is_not_promoted(
 @pytest.mark.usefixtures("champion")
 def test_a_tag_that_was_moved_is_refused(project: Path, name: str) -> None:
     tag = f"{name}#production#1"
-    forge(project, tag, "HEAD", message(project, tag))
+    said = message(project, tag)
+    forge(project, tag, "HEAD", said)
     with pytest.raises(VersionError, match=f"tag {tag} is at .* it was moved; git tag -d"):
         do("which-model")
-    git(project, "tag", "--force", "--annotate", "--message=x", tag, f"{name}@v1.0.0^{{}}")
-    with pytest.raises(VersionError, match=f"tag {tag}: the file"):
+    for content, words in (
+        (None, f"tag {tag}: the file"),
+        ({**said, "share": 101}, f"tag {tag}: share"),
+        ({**said, "version": "production"}, "'production' is no version"),
+    ):
+        forge(project, tag, f"{name}@v1.0.0^0", content)
+        with pytest.raises(VersionError, match=words):
+            do("history")
+    git(project, "tag", "--delete", tag)
+    git(project, "tag", "--annotate", "--message=by hand", f"{name}#production", "HEAD")
+    with pytest.raises(VersionError, match=f"tag {name}#production: the file"):
         do("history")
 
 
@@ -694,10 +705,10 @@ def test_a_model_that_is_not_the_versions_is_not_fetched(project: Path, name: st
     do("fetch", "v1.1.0")
     tag = f"{name}@v1.0.0"
     content = message(project, tag)
-    forge(project, tag, f"{tag}^{{}}", {**content, "model": "f" * 64})
-    with pytest.raises(VersionError, match=f"but tag {tag} says f{{64}}"):
+    forge(project, tag, f"{tag}^0", {**content, "model": "f" * 64})
+    with pytest.raises(VersionError, match=f"but tag {tag} says {'f' * 64}"):
         do("fetch", "v1.0.0")
-    forge(project, tag, f"{tag}^{{}}", content)
+    forge(project, tag, f"{tag}^0", content)
     (cached,) = (
         path
         for path in (project / ".dvc" / "cache" / "files").rglob("*")

@@ -2,6 +2,7 @@
 
 import os
 import re
+from typing import Any
 
 from gto.constants import Action
 from gto.registry import GitRegistry
@@ -33,8 +34,9 @@ def register(bump: str) -> None:
             print(f"register: already registered as {tag.name}")
             return
     version = "v1.0.0"
-    for last in registry.versions:
-        version = f"v{getattr(SemVer.parse(last), f'bump_{bump}')()}"
+    if registry.versions:
+        last = SemVer.parse(list(registry.versions)[-1])
+        version = f"v{getattr(last, f'bump_{bump}')()}"
     name = f"{registry.name}@{version}"
     where = publish(registry.name, name, found.commit, found.text(f"{registry.name} {version}"))
     print(f"register: {name} is commit {found.commit[:12]}, model {found.model[:12]}; {where}")
@@ -55,15 +57,14 @@ def promote(version: str, stage: str, share: int, digest: str, reason: str) -> N
         raise VersionError(f"digest {digest!r} is none of an image; give sha256: and 64 hex digits")
     if not 0 <= share <= WHOLE:
         raise VersionError(
-            f"share {share} is no percentage; give 1 to 100, or 0 to end a challenge"
+            f"share {share} is no percentage; give 1 to 100, or 0 for a challenger that ends"
         )
     _refuse_share(version, stage, share, now)
     present = now.challenger or now.champion
     if present and present[3:6] == (version, share, digest or present.digest):
         print(f"promote: {version} has share {share} of {stage} already")
         return
-    said = Promotion(version=version, share=share, digest=digest, actor=_actor(), reason=reason)
-    _assign(registry, stage, said)
+    _assign(registry, stage, version=version, share=share, digest=digest, reason=reason)
 
 
 def rollback(stage: str, reason: str) -> None:
@@ -76,14 +77,8 @@ def rollback(stage: str, reason: str) -> None:
     before = champion_before(registry.ledger(check_stage(stage)))
     if before is None:
         raise VersionError(f"{stage} had no other champion before; see registry history")
-    said = Promotion(
-        version=before.version,
-        share=WHOLE,
-        digest=before.digest,
-        actor=_actor(),
-        reason=reason or f"rollback to number {before.number}",
-    )
-    _assign(registry, stage, said)
+    said = {"version": before.version, "share": WHOLE, "digest": before.digest}
+    _assign(registry, stage, **said, reason=reason or f"rollback to number {before.number}")
 
 
 def _refuse_share(version: str, stage: str, share: int, now: State) -> None:
@@ -97,11 +92,9 @@ def _refuse_share(version: str, stage: str, share: int, now: State) -> None:
         )
 
 
-def _actor() -> str:
-    return os.environ.get("GITHUB_ACTOR") or identity().rsplit(" ", 2)[0]
-
-
-def _assign(registry: Registry, stage: str, said: Promotion) -> None:
+def _assign(registry: Registry, stage: str, **given: Any) -> None:
+    actor = os.environ.get("GITHUB_ACTOR") or identity().rsplit(" ", 2)[0]
+    said = Promotion(**given, actor=actor)
     registry.check_passed(said.version)
     with GitRegistry.from_url(".") as gto:  # GTO counts over all stages
         tag = name_tag(Action.ASSIGN, registry.name, stage=stage, scm=gto.scm)

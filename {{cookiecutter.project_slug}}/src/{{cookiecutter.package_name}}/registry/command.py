@@ -18,11 +18,11 @@ from .tags import git
 def arguments(parser: ArgumentParser) -> None:
     """Declare what the command takes."""
     jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
-    for name, (job, options) in JOBS.items():
+    for name, (job, takes) in JOBS.items():
         purpose = str(job.__doc__).partition("\n")[0]
         declared = jobs.add_parser(name, help=purpose, description=purpose)
-        for option, settings in options.items():
-            declared.add_argument(option, **settings)
+        for each in takes.split():
+            declared.add_argument(each, **OPTIONS.get(each, {}))
 
 
 def run(job: str, **options: Any) -> None:
@@ -48,12 +48,12 @@ def show(reference: str) -> None:
 
 
 def which_model(stage: str, at: str) -> None:
-    """Print the champion and the challenger that a stage held at a time, with their shares.
+    """Print champion and challenger, with their shares, that a stage (production) held at a time.
 
     Raises:
         VersionError: `at` is no time, or nothing was assigned by then.
     """
-    time = _time(at)
+    time, stage = _time(at), stage or "production"
     champion, challenger = state(open_registry().ledger(check_stage(stage)), time)
     if champion is None:
         raise VersionError(f"{stage} held no version at {time}; registry history has all times")
@@ -105,34 +105,23 @@ def _print_table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> No
         print("  ".join(map(str.ljust, row, widths)).rstrip())
 
 
-STAGE: dict[str, Any] = {"required": True, "help": "production or staging"}
-TEXT: dict[str, Any] = {"default": ""}
-JOBS: dict[str, tuple[Callable[..., None], dict[str, dict[str, Any]]]] = {
-    "register": (
-        register,
-        {"--bump": {"choices": ["major", "minor", "patch"], "default": "minor"}},
-    ),
-    "promote": (
-        promote,
-        {
-            "version": {},
-            "--stage": STAGE,
-            "--share": {"type": int, "default": WHOLE, "help": "percent; less than 100 challenges"},
-            "--digest": {**TEXT, "help": "of the image, sha256:..."},
-            "--reason": TEXT,
-        },
-    ),
-    "rollback": (rollback, {"--stage": STAGE, "--reason": TEXT}),
-    "history": (history, {"--stage": TEXT}),
-    "show": (show, {"reference": {}}),
-    "which-model": (
-        which_model,
-        {
-            "--stage": {"default": "production"},
-            "--at": {**TEXT, "help": "ISO 8601, without a zone UTC; now by default"},
-        },
-    ),
-    "diff": (diff, {"one": {}, "other": {}}),
-    "fetch": (fetch, {"reference": {}, "--to": {"default": "models/fetched"}}),
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--bump": {"choices": ["major", "minor", "patch"], "default": "minor"},
+    "--stage": {"default": "", "help": "production or staging"},
+    "--share": {"type": int, "default": WHOLE, "help": "percent; less than 100 is a challenger"},
+    "--digest": {"default": "", "help": "of the image, sha256:..."},
+    "--reason": {"default": ""},
+    "--at": {"default": "", "help": "ISO 8601, without a zone UTC; now by default"},
+    "--to": {"default": "models/fetched", "help": "folder, models/fetched by default"},
+}
+JOBS: dict[str, tuple[Callable[..., None], str]] = {
+    "register": (register, "--bump"),
+    "promote": (promote, "version --stage --share --digest --reason"),
+    "rollback": (rollback, "--stage --reason"),
+    "history": (history, "--stage"),
+    "show": (show, "reference"),
+    "which-model": (which_model, "--stage --at"),
+    "diff": (diff, "one other"),
+    "fetch": (fetch, "reference --to"),
 }
 """For each job: its function, whose first line says what it does, and its arguments."""

@@ -39,7 +39,7 @@ class Registry:
         Raises:
             VersionError: its tag was made by other means, or was moved to another commit.
         """
-        tag = self.versions[version]
+        tag = self._tag(version)
         found = validated(_content(tag), f"tag {tag.name}", Record, VersionError)
         _refuse_moved(tag, found.commit)
         return found
@@ -70,7 +70,7 @@ class Registry:
             name = parse_name(tag.name)
             if stage in ("", name["stage"]):
                 said = validated(_content(tag), f"tag {tag.name}", Promotion, VersionError)
-                _refuse_moved(tag, self.versions[self.version(said.version)].target)
+                _refuse_moved(tag, self._tag(said.version).target)
                 time = datetime.fromtimestamp(tag.tag_time, UTC)
                 place = (name.get("counter", 0), name["stage"], time)
                 found.append(Assignment(*place, **said.model_dump()))
@@ -88,12 +88,16 @@ class Registry:
             if champion is None:
                 raise VersionError(f"{short} holds no version yet; registry promote gives it one")
             return champion.version
-        if short not in self.versions:
+        self._tag(short)
+        return short
+
+    def _tag(self, version: str) -> "GitTag":
+        if version not in self.versions:
             raise VersionError(
-                f"{reference!r} is no version of {self.name}{_nearest(short, self.versions)};"
+                f"{version!r} is no version of {self.name}{_nearest(version, self.versions)};"
                 " git fetch --tags brings those of origin"
             )
-        return short
+        return self.versions[version]
 
 
 def open_registry(writing: bool = False) -> Registry:
