@@ -18,6 +18,7 @@ COMMANDS = {
     "validate": (".data.validate", "keep the rows that keep the contract, say why others go"),
     "split": (".data.split", "hold rows out for judging the model"),
     "train": (".training.train", "fit the model and the baseline"),
+    "champion": (".registry.champion", "bring the model in production, to judge others by"),
     "evaluate": (".training.evaluate", "measure both on the held-out rows"),
     "export": (".training.export", "write the artefact and compare it with the model"),
     "gate": (".training.gate", "refuse a model that is not good enough"),
@@ -28,6 +29,7 @@ COMMANDS = {
     "push": (".versions:push", "send data and model to the default remote"),
     "pull": (".versions:pull", "bring data and model from the default remote"),
     "remote": (".remote", "set the default remote, which the team shares"),
+    "registry": (".registry.command", "versions of the model, and what serves in which stage"),
 }
 """For each command: the module, its function (`run` where none is named), and the purpose.
 
