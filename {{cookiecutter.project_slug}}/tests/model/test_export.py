@@ -265,6 +265,17 @@ def test_a_description_that_is_none_is_refused(text: str, layout: Layout) -> Non
         load_predictor(layout.serving)
 
 
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize(("old", "new"), [(b" ", b"\t"), (b"{", b"{ "), (b",", b', "name": "",')])
+def test_a_description_with_the_same_content_in_other_bytes_is_refused(
+    old: bytes, new: bytes, layout: Layout
+) -> None:
+    path = layout.serving / "model.json"
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    with pytest.raises(ArtefactError, match="model.json was altered"):
+        load_predictor(layout.serving)
+
+
 def test_a_missing_answer_and_a_difference_are_seen() -> None:
     expected = np.array([[0.4, 0.6], [0.9, 0.1], [0.5, 0.5]])
     given = np.array([[0.6, 0.4], [np.nan, np.nan], [0.5, 0.5 + 9e-6]])

@@ -51,11 +51,10 @@ def state(ledger: Iterable[Assignment], at: datetime | None = None) -> State:
     An assignment counts from the greatest time up to it, so that a clock that went back does not
     change the order.
     """
-    now, reached = State(), None
+    now = State()
     for each in ledger:
-        reached = max(reached or each.time, each.time)
-        if at is not None and reached > at:
-            break
+        if at is not None and each.time > at:
+            break  # and not the next one: what follows counts no earlier than this
         if each.share == WHOLE:
             now = State(champion=each)
         else:
