@@ -34,7 +34,8 @@ class Bench(NamedTuple):
             answers = list(fold_answers(model, self.rows, self.frame, self.contract, self.params))
         except (ValueError, TypeError) as fault:
             raise TrainingError(
-                f"{model[-1]} cannot be fitted: {fault}; correct params.yaml or tuning.yaml"
+                f"{' '.join(str(model[-1]).split())} cannot be fitted: {fault}; correct params.yaml"
+                " or tuning.yaml"
             ) from fault
         if len(answers) < 2:
             raise TrainingError(
