@@ -284,7 +284,10 @@ def dated(small: Layout, contract: Contract) -> Layout:
     frame = pd.read_parquet(small.train)
     quarter = np.arange(len(frame)) // 80
     chance = np.random.default_rng(0).uniform(size=len(frame)) < 0.5
-    telling = np.where(quarter < 2, chance, known(frame, contract))
+    true = known(frame, contract)
+    if not contract.labels:
+        frame[contract.target.name] = np.where(true, 1.0, 2.0)
+    telling = np.where(quarter < 2, chance, true)
     frame[contract.numbers[0].name] = np.where(telling, 1.0, 2.0)
     start = pd.Timestamp("2024-01-15T23:30:00Z")
     frame["at"] = [start + pd.DateOffset(months=3 * int(each)) for each in quarter]
