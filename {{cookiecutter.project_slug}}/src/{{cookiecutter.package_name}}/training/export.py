@@ -20,14 +20,16 @@ from ..files import read_json, replace_folder, write_json
 from ..layout import Layout
 from ..params import load_params
 from ..serving.predictor import Predictor, load_predictor
+from .boosters import float32_below, register_converter
 from .evaluate import answers
 from .parity import compare, probes
 from .pipeline import is_linear
 from .rows import to_rows
 from .skops_file import load
 
-OPSET = 21
-"""The ONNX operator set; ONNX Runtime has run it since 1.20."""
+OPSETS = {"": 21, "ai.onnx.ml": 3}
+"""The ONNX operator sets; ONNX Runtime has run the first since 1.20. Trees are those of the other,
+the newest that onnxmltools writes."""
 TIMED = 300
 """Rows answered one by one, of which the slowest hundredth counts."""
 
@@ -117,9 +119,10 @@ def to_onnx(contract: Contract, model: Pipeline) -> bytes:
     if encoder.categories:
         inputs.append(("categories", StringTensorType([None, len(encoder.categories)])))
     model = _with_float32_thresholds(model)
+    register_converter(model.named_steps["estimator"])
     options = {id(model): {"zipmap": False}} if contract.task == "classification" else None
     try:
-        graph = convert_sklearn(model, contract.name, inputs, options=options, target_opset=OPSET)
+        graph = convert_sklearn(model, contract.name, inputs, options=options, target_opset=OPSETS)
     except Exception as fault:  # skl2onnx raises whatever its converters raise
         raise ExportError(
             f"{type(model.named_steps['estimator']).__name__} cannot be exported to ONNX:"
@@ -134,16 +137,9 @@ def to_onnx(contract: Contract, model: Pipeline) -> bytes:
 
 
 def _with_float32_thresholds(model: Pipeline) -> Pipeline:
-    """A copy whose histogram trees compare as before once their thresholds are float32.
-
-    A float32 input is at most a threshold exactly where it is at most the next float32 below it;
-    rounded to the nearest instead, inputs that equal the rounded threshold change sides.
-    """
+    """A copy whose histogram trees compare as before once their thresholds are float32."""
     model = deepcopy(model)
     for trees in getattr(model.named_steps["estimator"], "_predictors", []):
         for tree in trees:
-            exact = tree.nodes["num_threshold"]
-            rounded = exact.astype(np.float32)
-            below = np.nextafter(rounded, np.float32(-np.inf))
-            tree.nodes["num_threshold"] = np.where(rounded > exact, below, rounded)
+            tree.nodes["num_threshold"] = float32_below(tree.nodes["num_threshold"])
     return model
