@@ -54,7 +54,7 @@ def test_a_refused_dataset_has_a_page_and_two_versions_are_compared(
     assert all(each[0]["revisions"] == ["workspace", "HEAD~1"] for each in plots["data"].values())
     made.run(*dvc, "plots", "show", env=env)
     assert "learning_rate" in made.run(*dvc, "params", "diff", "HEAD~1", env=env).stdout
-    assert "rows.train" in made.run(*dvc, "metrics", "diff", "HEAD~1", env=env).stdout
+    assert "training_rows" in made.run(*dvc, "metrics", "diff", "HEAD~1", env=env).stdout
 
     place = head.split(",").index("job")
     spoiled = [row.split(",") for row in rows]

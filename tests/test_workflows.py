@@ -304,7 +304,8 @@ def test_ci_is_green_on_what_was_generated(fresh: Fresh, shared: Path, tmp_path:
         check="success", test="success", train="success", image="success", **{"pass": "success"}
     )
     assert "gate" in run.summary.lower()
-    assert "metrics.json" in run.summary
+    assert "headline.json" in run.summary
+    assert "| passed | loss saved against constant" in run.summary
     assert not list(tmp_path.rglob("pwned"))
 
 
@@ -323,14 +324,14 @@ def test_ci_is_red_where_something_is_broken(fresh: Fresh, shared: Path, tmp_pat
     )
     params = project.path / "params.yaml"
     text = project.read("params.yaml")
-    harder = text.replace("min_gain_in_standard_errors: 1.0", "min_gain_in_standard_errors: 1000.0")
+    harder = text.replace("min_gain_over_constant: 0", "min_gain_over_constant: 1000")
     assert harder != text
     params.write_text(harder, encoding="utf-8")
     run = run_ci(check_out(project), shared, tmp_path)
     run.expect(check="failure", test="failure", train="failure", **{"pass": "failure"})
     assert "F401" in run.log
     assert "test_broken" in run.log
-    assert re.search("REFUSED .*baseline", run.summary)
+    assert re.search(r"\*\*refused\*\* \| loss saved against constant", run.summary)
 
 
 @pytest.mark.slow

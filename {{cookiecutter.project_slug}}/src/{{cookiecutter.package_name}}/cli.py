@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": (".training.evaluate", "measure both on the held-out rows"),
     "export": (".training.export", "write the artefact and compare it with the model"),
     "gate": (".training.gate", "refuse a model that is not good enough"),
+    "card": (".training.card", "write what there is to know of the model, with plots"),
     "report": (".data.report", "write a page on the dataset that was validated last"),
     "serve": (".serving.server", "serve predictions over HTTP"),
     "repro": (".versions:repro", "run the stages whose inputs have changed"),

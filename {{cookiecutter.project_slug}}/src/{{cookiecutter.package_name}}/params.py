@@ -146,6 +146,13 @@ class Gate(Strict):
         return self
 
 
+class Card(Strict):
+    """What the model card says that no figure tells."""
+
+    audience: str
+    limits: list[str]
+
+
 class Params(Strict):
     """The whole of params.yaml."""
 
@@ -157,6 +164,7 @@ class Params(Strict):
     value: Value
     evaluate: Evaluate
     gate: Gate
+    card: Card
     artefact: Literal["onnx", "skops"]
 
 

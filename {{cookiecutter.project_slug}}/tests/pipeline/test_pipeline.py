@@ -17,9 +17,13 @@ BY_HAND = {
         "data/external",
         "data/feedback/rows.parquet",
         "data/reference.json",
+        "docs/model-card",
+        "docs/model-card.md",
         "dvc.lock",
+        "pyproject.toml",
         "reports/data.html",
         "reports/feedback.json",
+        "uv.lock",
     ),
 }
 """What people write, or commands that are no stages."""

@@ -25,12 +25,12 @@ def fit_settings(layout: Layout, old: Contract, new: Contract, target: Evidence)
     for pair in ESTIMATORS:
         wrong, right = pair if new.task == "regression" else pair[::-1]
         changed = re.sub(rf"(?m)^(\s+estimator: \S+?){wrong}\b", rf"\g<1>{right}", changed)
-    if new.task != old.task:  # its parameters are another estimator's
-        changed = re.sub(r"(?m)^(\s+parameters: )\{max_iter: 1000\}", r"\g<1>{}", changed)
+    # Each task's linear model has parameters of its own.
+    changed = re.sub(r"(?m)(Ridge\s+parameters: )\{max_iter: 1000\}", r"\g<1>{}", changed)
+    changed = re.sub(r"(?m)(LogisticR\w+\s+parameters: )\{\}", r"\g<1>{max_iter: 1000}", changed)
     changed = re.sub(r"(?m)^  bins: .*$", "  bins: {}", changed)
-    changed = re.sub(
-        r"(?ms)^value:\n.*?(?=^\S)", lambda _: f"value:\n{_value(new, target)}\n", changed
-    )
+    changed = _replaced(changed, "value", _value(new, target))
+    changed = _replaced(changed, "card", "  audience: ''\n  limits: []\n")
     _write(layout.params, changed, text, f"value is assumed for {new.target.name}")
     content = f"{_comments(layout.rules)}rules: []\notherwise: {_flow(_usual(new, target))}\n"
     _write(
@@ -39,6 +39,11 @@ def fit_settings(layout: Layout, old: Contract, new: Contract, target: Evidence)
         layout.rules.read_text(encoding="utf-8"),
         f"no rule is known for {new.target.name}",
     )
+
+
+def _replaced(text: str, section: str, content: str) -> str:
+    new = f"{section}:\n{content}\n"
+    return re.sub(rf"(?ms)^{section}:\n.*?(?=^\S)", lambda _: new, text)
 
 
 def _value(contract: Contract, target: Evidence) -> str:

@@ -71,6 +71,11 @@ def run(layout: Layout = Layout(), rows: Path | None = None, to: Path | None = N
     report |= _compared(contract, params, judged, others)
     report["single_feature"] = single_feature(contract, to_rows(contract, train), outcome)
     write_json(to or layout.metrics, report)
+    if to is None:
+        headline = {name: report[name] for name in ("rows", "training_rows", "metrics")}
+        gains = {name: each["mean"] for name, each in report["gains"].items()}
+        single = {"single_feature": report["single_feature"]}
+        write_json(layout.headline, headline | {"gains": gains} | single)
     figures = ", ".join(f"{name} {value:.4f}" for name, value in report["metrics"].items())
     print(f"evaluate: {figures} on {len(frame)} rows of {path}")
 
