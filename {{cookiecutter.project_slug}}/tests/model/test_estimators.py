@@ -21,6 +21,7 @@ from {{ cookiecutter.package_name }}.files import read_json, write_json
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.params import Params, Profile, load_params
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor
+from {{ cookiecutter.package_name }}.training import export
 from {{ cookiecutter.package_name }}.training.boosters import float32_below
 from {{ cookiecutter.package_name }}.training.evaluate import answers
 from {{ cookiecutter.package_name }}.training.export import to_onnx
@@ -294,3 +295,11 @@ def test_a_library_that_serving_lacks_is_named(
     message = re.escape(f"needs {library}, which is not installed; ") + f".*--group {group}\\)"
     with pytest.raises(ArtefactError, match=message):
         served(pipeline, tmp_path / "served", content, "model.skops")
+
+
+def test_an_artefact_that_answers_nothing_names_the_other_way(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "to_onnx", lambda *_: b"no graph")
+    with pytest.raises(ExportError, match="does not answer: .*; set artefact: skops in params"):
+        export.run(layout)

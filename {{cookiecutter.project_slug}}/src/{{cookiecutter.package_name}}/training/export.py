@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from ..contract import Contract, load_contract
 from ..data.table import read_table
-from ..errors import ExportError
+from ..errors import ArtefactError, ExportError
 from ..features import Encoder, Features, derived_sha256
 from ..files import read_json, replace_folder, write_json
 from ..layout import Layout
@@ -40,7 +40,7 @@ def run(layout: Layout = Layout()) -> None:
     How far it agrees with the model, how fast and how large it is go into a report, for the gate.
 
     Raises:
-        ExportError: the model cannot be exported.
+        ExportError: the model cannot be exported, or answers nothing once it is.
     """
     contract = load_contract(layout.contract)
     params = load_params(layout.params)
@@ -75,7 +75,15 @@ def run(layout: Layout = Layout()) -> None:
         write_json(folder / "model.json", description)
 
     replace_folder(layout.candidate, fill)
-    predictor = load_predictor(layout.candidate)
+    try:
+        predictor = load_predictor(layout.candidate)
+    except ArtefactError as fault:
+        if not onnx:
+            raise
+        raise ExportError(
+            f"{params.model.chosen.estimator} was exported to ONNX, which does not answer: {fault};"
+            " set artefact: skops in params.yaml, or choose another estimator"
+        ) from fault
     rows = probes(contract, to_rows(contract, read_table(layout.test)).features, params.seed)
     parity = compare(predictor, rows, answers(contract, model, rows.table()))
     report = {
