@@ -163,16 +163,18 @@ def _load_skops(content: bytes, info: ModelInfo, contract: Contract) -> Callable
     try:  # not in the serving environment unless params.yaml says artefact: skops
         import sklearn
         import skops.io
+
+        if sklearn.__version__ != info.scikit_learn:
+            raise ArtefactError(
+                f"model.json: made by scikit-learn {info.scikit_learn}, but {sklearn.__version__}"
+                " is installed; run `make train` in this environment, or install that version"
+            )
+        model = skops.io.loads(content, trusted=list(TRUSTED_TYPES))
     except ImportError as fault:
+        group = fault.name if fault.name in ("lightgbm", "xgboost") else "skops"
         raise ArtefactError(
-            f"{info.artefact} needs {fault.name}, which is not installed; install the"
-            " dependency group skops (uv sync --group skops), or set artefact: onnx in params.yaml"
+            f"{info.artefact} needs {fault.name}, which is not installed; install the dependency"
+            f" group {group} (uv sync --group {group}), or set artefact: onnx in params.yaml"
         ) from fault
-    if sklearn.__version__ != info.scikit_learn:
-        raise ArtefactError(
-            f"model.json: made by scikit-learn {info.scikit_learn}, but {sklearn.__version__} is"
-            " installed; run `make train` in this environment, or install that version"
-        )
-    model = skops.io.loads(content, trusted=list(TRUSTED_TYPES))
     predict = model.predict_proba if contract.labels else model.predict
     return lambda features: predict(features.table())

@@ -13,20 +13,22 @@ from sklearn.pipeline import Pipeline
 
 from ..contract import Contract, load_contract
 from ..data.table import read_table
-from ..errors import ExportError
+from ..errors import ArtefactError, ExportError
 from ..features import Encoder, Features, derived_sha256
 from ..files import read_json, replaced, write_json
 from ..layout import Layout
 from ..params import load_params
 from ..serving.predictor import DESCRIPTION, Predictor, load_predictor, sealed
+from .boosters import float32_below, register_converter
 from .evaluate import answers
 from .parity import compare, probes
 from .pipeline import is_linear
 from .rows import to_rows
 from .skops_file import load
 
-OPSET = 21
-"""The ONNX operator set; ONNX Runtime has run it since 1.20."""
+OPSETS = {"": 21, "ai.onnx.ml": 3}
+"""The ONNX operator sets; ONNX Runtime has run the first since 1.20. Trees are those of the other,
+the newest that onnxmltools writes."""
 TIMED = 300
 """Rows answered one by one, of which the slowest hundredth counts."""
 
@@ -37,7 +39,7 @@ def run(layout: Layout = Layout()) -> None:
     How far it agrees with the model, how fast and how large it is go into a report, for the gate.
 
     Raises:
-        ExportError: the model cannot be exported.
+        ExportError: the model cannot be exported, or answers nothing once it is.
     """
     contract = load_contract(layout.contract)
     params = load_params(layout.params)
@@ -70,7 +72,15 @@ def run(layout: Layout = Layout()) -> None:
         folder.mkdir()
         for name, part in files.items():
             (folder / name).write_bytes(part)
-    predictor = load_predictor(layout.candidate)
+    try:
+        predictor = load_predictor(layout.candidate)
+    except ArtefactError as fault:
+        if not onnx:
+            raise
+        raise ExportError(
+            f"{params.model.chosen.estimator} was exported to ONNX, which does not answer: {fault};"
+            " set artefact: skops in params.yaml, or choose another estimator"
+        ) from fault
     rows = probes(contract, to_rows(contract, read_table(layout.test)).features, params.seed)
     parity = compare(predictor, rows, answers(contract, model, rows.table()))
     report = {
@@ -114,9 +124,10 @@ def to_onnx(contract: Contract, model: Pipeline) -> bytes:
     if encoder.categories:
         inputs.append(("categories", StringTensorType([None, len(encoder.categories)])))
     model = _with_float32_thresholds(model)
+    register_converter(model.named_steps["estimator"])
     options = {id(model): {"zipmap": False}} if contract.task == "classification" else None
     try:
-        graph = convert_sklearn(model, contract.name, inputs, options=options, target_opset=OPSET)
+        graph = convert_sklearn(model, contract.name, inputs, options=options, target_opset=OPSETS)
     except Exception as fault:  # skl2onnx raises whatever its converters raise
         raise ExportError(
             f"{type(model.named_steps['estimator']).__name__} cannot be exported to ONNX:"
@@ -131,16 +142,9 @@ def to_onnx(contract: Contract, model: Pipeline) -> bytes:
 
 
 def _with_float32_thresholds(model: Pipeline) -> Pipeline:
-    """A copy whose histogram trees compare as before once their thresholds are float32.
-
-    A float32 input is at most a threshold exactly where it is at most the next float32 below it;
-    rounded to the nearest instead, inputs that equal the rounded threshold change sides.
-    """
+    """A copy whose histogram trees compare as before once their thresholds are float32."""
     model = deepcopy(model)
     for trees in getattr(model.named_steps["estimator"], "_predictors", []):
         for tree in trees:
-            exact = tree.nodes["num_threshold"]
-            rounded = exact.astype(np.float32)
-            below = np.nextafter(rounded, np.float32(-np.inf))
-            tree.nodes["num_threshold"] = np.where(rounded > exact, below, rounded)
+            tree.nodes["num_threshold"] = float32_below(tree.nodes["num_threshold"])
     return model

@@ -7,9 +7,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import BaseEnsemble
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import BaseDecisionTree
+from sklearn.utils import get_tags
 
 from ..contract import Contract
 from ..errors import TrainingError
@@ -20,9 +23,10 @@ from ..params import Profile
 def build(contract: Contract, profile: Profile, seed: int) -> Pipeline:
     """The unfitted model: categories one-hot, numbers as the estimator needs them.
 
-    Histogram gradient boosting sees numbers as they are, missing ones included. Any other
-    estimator sees them scaled, then imputed with the mean: imputed before scaling, the exported
-    trees disagree where a threshold equals the imputed value.
+    An estimator that takes missing values sees numbers as they are. A tree of scikit-learn's, or
+    an ensemble of them, sees missing ones imputed with the mean, since skl2onnx sends them right at
+    each node; scaled, they would fall on the other side of a threshold once they are float32. Any
+    other estimator sees them scaled, then imputed with the mean.
 
     Raises:
         TrainingError: the estimator does not exist, takes other parameters, or does another task.
@@ -39,8 +43,12 @@ def build(contract: Contract, profile: Profile, seed: int) -> Pipeline:
             f"params.yaml: model.profiles: {profile.estimator} with parameters {profile.parameters}"
             " gives no probabilities; choose one, or parameters, with predict_proba"
         )
-    numbers: Any = "passthrough"
-    if not type(estimator).__name__.startswith("HistGradientBoosting"):
+    numbers: Any
+    if isinstance(estimator, BaseDecisionTree | BaseEnsemble):
+        numbers = SimpleImputer(keep_empty_features=True)
+    elif get_tags(estimator).input_tags.allow_nan:
+        numbers = "passthrough"
+    else:
         numbers = make_pipeline(
             StandardScaler(), SimpleImputer(strategy="constant", fill_value=0.0)
         )
@@ -89,9 +97,18 @@ def _estimator(profile: Profile, seed: int) -> BaseEstimator:
     try:
         kind = getattr(import_module(module), name)
         parameters = dict(profile.parameters)
-        if "random_state" in kind().get_params():
+        known = kind().get_params()
+        if "random_state" in known:
             parameters.setdefault("random_state", seed)
+        if "n_jobs" in known and not module.startswith("sklearn."):
+            # None is every processor outside scikit-learn, and their number goes into the file.
+            parameters.setdefault("n_jobs", 1)
         estimator: BaseEstimator = kind(**parameters)
+    except ModuleNotFoundError as fault:
+        raise TrainingError(
+            f"params.yaml: model.profiles: {profile.estimator} cannot be built: {fault}; correct"
+            " its import path, or put the library's dependency group into GROUPS in the Makefile"
+        ) from fault
     except (ImportError, AttributeError, TypeError) as fault:
         raise TrainingError(
             f"params.yaml: model.profiles: {profile.estimator} with parameters {profile.parameters}"

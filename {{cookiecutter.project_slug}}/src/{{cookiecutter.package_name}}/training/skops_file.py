@@ -25,8 +25,8 @@ def save(path: Path, thing: Any) -> None:
     unknown = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED_TYPES))
     if unknown:
         raise ExportError(
-            f"{path}: {', '.join(unknown)} would not be trusted on load; use another"
-            " model.estimator in params.yaml, or review the type and add it to trusted.py"
+            f"{path}: {', '.join(unknown)} would not be trusted on load; name another"
+            " estimator in params.yaml, or review the type and add it to trusted.py"
         )
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         schema = json.loads(archive.read("schema.json"))

@@ -41,7 +41,7 @@ def run(layout: Layout = Layout()) -> None:
     try:
         model.fit(table, rows.targets)
         decision = _decision(contract, params, model, rows, frame)
-    except (ValueError, TypeError) as fault:
+    except Exception as fault:  # each library has exceptions of its own
         raise TrainingError(
             f"{params.model.chosen.estimator} with parameters {params.model.chosen.parameters}"
             f" cannot be fitted: {fault}; correct model.profiles in params.yaml"
