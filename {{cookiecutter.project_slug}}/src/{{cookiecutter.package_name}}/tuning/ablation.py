@@ -10,9 +10,9 @@ from ..errors import TrainingError
 from ..features import Encoder
 from ..files import write_json
 from ..layout import Layout
+from ..training.figure import figure
 from ..training.pipeline import build
 from .bench import load_bench, standard_error
-from .figure import figure
 
 
 def run(layout: Layout = Layout()) -> None:
@@ -76,7 +76,7 @@ def without(model: Pipeline, place: int) -> Pipeline:
 
 def _plot(layout: Layout, found: list[dict[str, Any]]) -> None:
     path = layout.root / "reports" / "ablation.svg"
-    with figure(path, 1 + len(found) / 4) as axes:
+    with figure(path, 7, 1 + len(found) / 4) as axes:
         rows = found[::-1]
         axes.barh(
             [each["feature"] for each in rows],

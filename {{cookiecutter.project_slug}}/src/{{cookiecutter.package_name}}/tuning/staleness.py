@@ -19,10 +19,10 @@ from ..errors import TrainingError
 from ..files import write_json
 from ..layout import Layout
 from ..training.evaluate import answers
+from ..training.figure import figure
 from ..training.measure import losses
 from ..training.pipeline import build
 from .bench import Bench, load_bench, standard_error
-from .figure import figure
 
 PERIODS = {"day": "D", "week": "W", "month": "M", "quarter": "Q"}
 MOST_MODELS = 12
@@ -119,7 +119,7 @@ def _by_age(age: int, judged: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _plot(layout: Layout, period: str, ages: list[dict[str, Any]]) -> None:
-    with figure(layout.root / "reports" / "staleness.svg", 4) as axes:
+    with figure(layout.root / "reports" / "staleness.svg", 7, 4) as axes:
         axes.errorbar(
             [each["age"] for each in ages],
             [each["extra"] for each in ages],

@@ -12,13 +12,10 @@ from ..files import write_atomically
 
 
 @contextmanager
-def figure(path: Path, height: float) -> Iterator[Axes]:
-    """Axes to draw on, 7 inches wide and `height` inches high; written when the block ends."""
+def figure(path: Path, width: float, height: float) -> Iterator[Axes]:
+    """Axes to draw on, in inches; the figure is written to `path` when the block ends."""
     # The names of clip paths are to be the same; a dollar sign in a column's name is no formula.
-    with rc_context({"svg.hashsalt": "project", "text.parse_math": False}):
-        drawn = Figure(figsize=(7, height), layout="constrained")
+    with rc_context({"svg.hashsalt": path.name, "text.parse_math": False}):
+        drawn = Figure(figsize=(width, height), layout="constrained")
         yield drawn.subplots()
-        write_atomically(
-            path,
-            lambda temporary: drawn.savefig(temporary, format="svg", metadata={"Date": None}),
-        )
+        write_atomically(path, lambda new: drawn.savefig(new, metadata={"Date": None}))
