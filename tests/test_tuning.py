@@ -96,13 +96,15 @@ def test_a_killed_study_goes_on_with_the_same_trials(
     made = fresh(tuning="yes")
     table = made.path / "data" / "sample" / "credit.csv"
     table.write_text("".join(table.read_text("utf-8").splitlines(True)[:1200]), encoding="utf-8")
+    params = made.path / "params.yaml"
+    text = made.read("params.yaml").replace("learning_rate: 0.05", "learning_rate: 0.001")
+    params.write_text(text, encoding="utf-8")  # so slow that any other is better
     made.run("make", "repository", env=env)
     made.run("uv", "run", "--locked", "--group", "tuning", "dvc", "repro", "split", env=env)
-    before = made.read("params.yaml")
 
     kill_midway(made, env)
     there = len(trials(made)) // 2
-    assert made.read("params.yaml") == before
+    assert made.read("params.yaml") == text
     resumed = made.run("make", "tune", f"TRIALS={TRIALS}", env=env).stdout
     assert f": {there} trials are there, and it goes on\n" in resumed
     assert "git diff params.yaml; make train" in resumed
@@ -147,7 +149,7 @@ def test_without_it_dvc_compares_runs_as_the_readme_says(
     commit_all(made.path, "Trained")
     text = made.read("README.md").replace("\n", " ")
     run, show, apply = map(shlex.split, re.findall(r"`(uv run dvc exp [^`]+)`", text))
-    assert run[4:] == ["-S", "model.profiles.accurate.parameters.max_leaf_nodes=31"]
+    assert run[5:] == ["-S", "model.profiles.accurate.parameters.max_leaf_nodes=31"]
     (name,) = re.findall(r"Ran experiment\(s\): (\S+)", made.run(*run, env=env).stdout)
     rows = made.run(*show, "--csv", env=env).stdout
     head, *lines = [line.split(",") for line in rows.splitlines()]

@@ -59,11 +59,12 @@ def small(rows: Path, tmp_path: Path) -> Layout:
 
 def studies(layout: Layout) -> list[list[tuple[Any, Any]]]:
     """What each study has tried, and what it lost."""
-    url = f"sqlite:///{layout.root / 'reports' / 'tuning.db'}"
+    path = layout.root / "reports" / "tuning.db"
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
     return [
         [(each.user_attrs["values"], each.user_attrs["losses"]) for each in study.trials]
-        for name in optuna.get_all_study_names(url)
-        for study in [optuna.load_study(study_name=name, storage=url)]
+        for name in optuna.get_all_study_names(storage)
+        for study in [optuna.load_study(study_name=name, storage=storage)]
     ]
 
 

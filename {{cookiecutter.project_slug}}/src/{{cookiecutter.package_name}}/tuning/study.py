@@ -33,7 +33,7 @@ def open_study(layout: Layout, name: str) -> Iterator[optuna.Study]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with FileLock(f"{path}.lock", blocking=False):
-            storage = f"sqlite:///{path}"
+            storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
             others = sorted(set(optuna.get_all_study_names(storage)) - {name})
             study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
             said = "a new one"
