@@ -281,8 +281,8 @@ def test_other_files_may_change(project: Path) -> None:
 
 def test_a_lock_that_is_in_no_commit_is_refused(project: Path) -> None:
     git(project, "rm", "--quiet", "--cached", "dvc.lock")
-    (project / ".git" / "info" / "exclude").write_text("dvc.lock\n", encoding="utf-8")
-    git(project, "commit", "--quiet", "--message=None")
+    (project / ".gitignore").write_text("dvc.lock\n/models/\n", encoding="utf-8")
+    git(project, "commit", "--quiet", "--all", "--message=None")
     with pytest.raises(VersionError, match="dvc.lock of HEAD .* make train, commit dvc.lock"):
         do("register")
 
