@@ -1,5 +1,6 @@
 """Versions of data and models, kept by DVC: reproduced, shared, or refused in one message."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ from .yaml_file import FROM_HERE
 OWN = ("dvc.lock", "dvc.yaml", "params.yaml", "contract.yaml")
 MERGED = (*OWN, ".dvc/config", ".dvcignore")
 """What DVC reads, and a merge can leave with conflict marks."""
+# Nobody asked; which files to commit is said beside it.
+logging.getLogger("dvc.repo.scm_context").addFilter(
+    lambda record: "auto staging" not in record.getMessage()
+)
 UNHIDE = "take that pattern out, since DVC has to track the file"
 
 

@@ -1,6 +1,7 @@
 """Decide: a column's type, role and constraints from its evidence, why, and what is unsure."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -10,7 +11,13 @@ from ..contract import FLOAT32_MAX
 from ..data.typed import MAX_INTEGER
 from ..errors import DataError
 from .evidence import LIKELY, Evidence
-from .personal import are_personal, is_personal_name, is_protected
+from .personal import (
+    are_full_names,
+    are_personal,
+    is_personal_name,
+    is_protected,
+    says_person,
+)
 from .spelling import (
     FALSE,
     TRUE,
@@ -30,9 +37,15 @@ MOST_CATEGORIES = 255
 """As many as scikit-learn's histogram trees tell apart."""
 MOST_LABELS = 20
 """Whole numbers up to this many are taken for classes."""
-IDENTIFIERS = {"id", "uuid", "guid", "key", "identifier", "index", "number", "no", "nr"}
+MOST_KINDS = 10
+"""Kinds of customers, drivers and the like; more values are rather they themselves."""
+IDS = {"id", "uuid", "guid", "identifier"}
+IDENTIFIERS = IDS | {"key", "index", "number", "no", "nr", "nummer"}
+"""Some of these may also count, such as week_no."""
 TIMES = {"time", "timestamp", "date", "epoch", "at", "ts", "created", "updated"}
 CODES = {"zip", "zipcode", "postal", "postcode", "plz", "code", "sku", "ean", "isbn", "fips"}
+LEAST_MARKS = 10
+"""As often a text is a mark that may be shown; a rarer one may be somebody's name."""
 Task = Literal["classification", "regression"]
 
 
@@ -53,12 +66,20 @@ def decide(column: Evidence) -> Decision:
         _category,
     )
     decision = next(found for rule in rules if (found := rule(column)) is not None)
-    if decision.field["role"] == "feature" and is_protected(column.name):
+    if decision.field["role"] != "feature":
+        return decision
+    kinds = MOST_CATEGORIES if column.values is None else len(column.values)
+    if is_protected(column.name, kinds):
         decision.field["role"] = "group"
         decision.field.get("constraints", {}).pop("required", None)
         decision.doubts.append(
             "protected in many countries, so seen by checks and never by the model; make it a"
             " feature only where law and purpose allow"
+        )
+    elif column.whole and kinds > _most_kinds(column.name):
+        decision.doubts.append(
+            f"may name who or what a row is about ({kinds} values); if so, give it role id, which"
+            " the split keeps together, or excluded"
         )
     return decision
 
@@ -114,10 +135,12 @@ def _constant(column: Evidence) -> Decision | None:
 
 def _personal(column: Evidence) -> Decision | None:
     few = column.values is not None and len(column.values) <= min(MOST_LISTED, column.present / 2)
-    if few:
-        return None
-    by_name = is_personal_name(column.name)
-    if not by_name and not are_personal(column.shown):
+    amount = few and column.numbers is not None and column.high < 1000 and not column.coded
+    by_name = is_personal_name(column.name) and not is_boolean(column) and not amount
+    by_value = are_personal(column.shown) or (
+        says_person(column.name) and are_full_names(column.shown)
+    )
+    if not by_name and not by_value:
         return None
     why = "its name says personal data" if by_name else "its values look like personal data"
     decision = _excluded(
@@ -145,11 +168,20 @@ def _time(column: Evidence) -> Decision | None:
 def _identifier(column: Evidence) -> Decision | None:
     if column.numbers is not None and not column.whole:
         return None
-    named = not IDENTIFIERS.isdisjoint(split_words(column.name)[-1:])
+    last = "".join(split_words(column.name)[-1:])
+    named = last in IDENTIFIERS or last.endswith("nummer")
     many = column.values is None or len(column.values) > MOST_LISTED
     steps = column.high - column.low + 1 == column.present and column.numbers is not None
     texts = column.numbers is None and not any(" " in each for each in column.shown)
     texts = texts and not is_written_out(column)
+    if last in IDS and not many and column.numbers is not None:
+        return _excluded(
+            column,
+            "names something, so its numbers are no quantity",
+            f"{len(column.values or ())} numbers that repeat; give it role id if they name who or"
+            " what a row is about, which the split keeps together, or type string, role feature"
+            " and an example if they are kinds",
+        )
     if not many or not (named or (column.unique and (steps or texts))):
         return None
     constraints: dict[str, Any] = _required(column)
@@ -170,6 +202,13 @@ def _identifier(column: Evidence) -> Decision | None:
     )
     field = {"name": column.name, "type": kind, "role": "id", "constraints": constraints}
     return Decision(field, "names rows, never seen by the model", doubts)
+
+
+def _most_kinds(name: str) -> float:
+    """Of more values than these, a column of this name may name who or what a row is about."""
+    if not IDENTIFIERS.isdisjoint(split_words(name)[-1:]):
+        return 2
+    return MOST_KINDS if says_person(name) else np.inf
 
 
 def _code(column: Evidence) -> Decision | None:
@@ -198,7 +237,9 @@ def _number(column: Evidence) -> Decision:
     limits = {"minimum": int(low) if whole else low, "maximum": int(high) if whole else high}
     kind = "integer" if whole else "number"
     field: dict[str, Any] = {"name": column.name, "type": kind, "role": "feature"}
-    field["constraints"] = {**_required(column), **limits}
+    # A text among the numbers may mean missing.
+    required = _required(column) if column.numbers == column.present else {}
+    field["constraints"] = {**required, **limits}
     doubts = _strangers(column, column.numbers or 0)
     if max(abs(column.low), abs(column.high)) > FLOAT32_MAX:
         doubts.append(f"values beyond {FLOAT32_MAX:g}, which float32 ends at: rows are rejected")
@@ -225,10 +266,13 @@ def _category(column: Evidence) -> Decision:
     if is_written_out(column):
         doubts.append(
             "numbers written with signs or separators, so taken as texts; write them plain, such as"
-            " 1234.5"
+            f" 1234{column.decimal}5"
         )
     if are_dates(column):
-        doubts.append("dates in no one known format, so taken as texts; write them as ISO 8601")
+        doubts.append(
+            "dates in no one known format, so taken as texts; write them as ISO 8601, or give it"
+            ' type date or datetime, role time, and format as strptime reads it, such as "%d %b %Y"'
+        )
     return _texts(column, "", doubts)
 
 
@@ -264,8 +308,18 @@ def _strangers(column: Evidence, fitting: int) -> list[str]:
     if column.strange is None:
         return []
     count, (row, value) = column.present - fitting, column.strange
-    like = shape(value)[:40]  # whoever put it there may have put somebody's name there
-    return [f"{count} values are none, first one like {like!r} in row {row}: rows are rejected"]
+    mark, times = next(iter(column.marks.most_common(1)), ("", 0))
+    if times >= LEAST_MARKS and times > count / 2:
+        return [
+            f"{count} values are none, {times} of them {mark!r}: rows are rejected; if it means"
+            " missing, add it to missingValues"
+        ]
+    # Whoever put it there may have put somebody's name there.
+    like = re.sub(r"[^\x00-\x7f]", "a", shape(value))[:40]
+    return [
+        f"{count} values are none, first one of the form {like!r} (letters and digits replaced) in"
+        f" row {row}: rows are rejected; a text that means missing belongs in missingValues"
+    ]
 
 
 def _may_be_epoch(column: Evidence) -> bool:
