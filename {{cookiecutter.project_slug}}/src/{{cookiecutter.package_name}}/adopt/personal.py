@@ -9,7 +9,7 @@ from .spelling import most, split_words
 NAMES = {
     *("email", "mail", "phone", "telephone", "mobile", "fax", "address", "street", "ssn"),
     *("passport", "iban", "birthday", "birthdate", "birth", "dob", "ip", "login", "username"),
-    *("telefon", "telefonnummer", "handy", "handynummer", "mobil", "strasse", "hausnummer"),
+    *("tel", "telefon", "telefonnummer", "handy", "handynummer", "mobil", "strasse", "hausnummer"),
     *("adresse", "anschrift", "geburtsdatum", "geburtstag", "ansprechpartner", "steuernummer"),
     *("prenom", "courriel", "portable", "rue", "naissance"),
     *("apellido", "apellidos", "correo", "telefono", "movil", "direccion", "calle", "nacimiento"),
