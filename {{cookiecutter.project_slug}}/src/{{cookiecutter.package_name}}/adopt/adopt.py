@@ -14,10 +14,11 @@ from ..files import write_bytes
 from ..layout import Layout
 from ..params import load_params
 from .contract_text import compose, respect_edits, smoke_cases
-from .decide import Decision, decide, decide_target, is_quantity
+from .decide import decide, decide_target, is_quantity
 from .dialect import find_dialect
 from .evidence import Evidence
 from .leaks import add_examples, exclude_leaks
+from .quantity import Decision
 from .settings import fit_settings
 from .survey import survey
 

@@ -11,7 +11,7 @@ import yaml
 
 from ..contract import Contract
 from ..errors import AdoptError
-from .decide import Decision
+from .quantity import Decision
 
 HEADER = """\
 # What each column is and may hold. Data validation, the request model, the model's inputs and the

@@ -1,13 +1,10 @@
 """Decide: a column's type, role and constraints from its evidence, why, and what is unsure."""
 
-import dataclasses
-import re
 from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 
-from ..contract import FLOAT32_MAX
 from ..data.typed import MAX_INTEGER
 from ..errors import DataError
 from .evidence import LIKELY, Evidence
@@ -18,15 +15,14 @@ from .personal import (
     is_protected,
     says_person,
 )
+from .quantity import Decision, number, required, strangers
 from .spelling import (
     FALSE,
     TRUE,
     are_dates,
-    are_yyyymmdd,
     is_boolean,
     is_written_out,
     pattern,
-    shape,
     spellings,
     split_words,
 )
@@ -42,27 +38,15 @@ MOST_KINDS = 10
 IDS = {"id", "uuid", "guid", "identifier"}
 IDENTIFIERS = IDS | {"key", "index", "number", "no", "nr", "nummer"}
 """Some of these may also count, such as week_no."""
-TIMES = {"time", "timestamp", "date", "epoch", "at", "ts", "created", "updated"}
 CODES = {"zip", "zipcode", "postal", "postcode", "plz", "code", "sku", "ean", "isbn", "fips"}
-LEAST_MARKS = 10
-"""As often a text is a mark that may be shown; a rarer one may be somebody's name."""
 Task = Literal["classification", "regression"]
-
-
-@dataclasses.dataclass
-class Decision:
-    """One field of the contract, why it is so, and what a person should look at."""
-
-    field: dict[str, Any]
-    reason: str
-    doubts: list[str] = dataclasses.field(default_factory=list)
 
 
 def decide(column: Evidence) -> Decision:
     """Decide on a column that is not the target."""
     rules: tuple[Callable[[Evidence], Decision | None], ...] = (
         *(_constant, _personal, _time, _identifier, _code, _boolean),
-        lambda each: None if each.numbers is None else _number(each),
+        lambda each: None if each.numbers is None else number(each),
         _category,
     )
     decision = next(found for rule in rules if (found := rule(column)) is not None)
@@ -101,7 +85,7 @@ def decide_target(column: Evidence, task: str) -> tuple[Task, Decision]:
             raise DataError(
                 f"{column.name} holds texts, so the task is no regression; leave TASK out"
             )
-        decision = _number(column)
+        decision = number(column)
         decision.field |= {"role": "target"}
         decision.field["constraints"]["required"] = True
         return "regression", Decision(decision.field, "a number", doubts + decision.doubts)
@@ -157,7 +141,7 @@ def _time(column: Evidence) -> Decision | None:
     field: dict[str, Any] = {"name": column.name, "type": kind, "role": "time"}
     if column.formats[0] is not None:
         field["format"] = column.formats[0]
-    doubts = _strangers(column, column.times)
+    doubts = strangers(column, column.times)
     if len(column.formats) > 1:
         doubts.append(f"written as {' or '.join(map(str, column.formats))}: taken as the first")
     return Decision(
@@ -184,7 +168,7 @@ def _identifier(column: Evidence) -> Decision | None:
         )
     if not many or not (named or (column.unique and (steps or texts))):
         return None
-    constraints: dict[str, Any] = _required(column)
+    constraints: dict[str, Any] = required(column)
     doubts = []
     if column.unique:
         constraints["unique"] = True
@@ -226,37 +210,9 @@ def _boolean(column: Evidence) -> Decision | None:
     true = sorted(each for each in column.values or () if each.strip().lower() in TRUE)
     false = sorted(each for each in column.values or () if each.strip().lower() in FALSE)
     field: dict[str, Any] = {"name": column.name, "type": "boolean", "role": "feature"}
-    field |= {"constraints": _required(column), "trueValues": true, "falseValues": false}
+    field |= {"constraints": required(column), "trueValues": true, "falseValues": false}
     doubts = [] if len(true) == len(false) == 1 else [f"spelled {', '.join(true + false)}"]
     return Decision(field, f"true ({', '.join(true)}) or false ({', '.join(false)})", doubts)
-
-
-def _number(column: Evidence) -> Decision:
-    whole = column.whole and max(abs(column.low), abs(column.high)) <= MAX_INTEGER
-    low, high = np.clip(_bounds(column.low, column.high), -FLOAT32_MAX, FLOAT32_MAX).tolist()
-    limits = {"minimum": int(low) if whole else low, "maximum": int(high) if whole else high}
-    kind = "integer" if whole else "number"
-    field: dict[str, Any] = {"name": column.name, "type": kind, "role": "feature"}
-    # A text among the numbers may mean missing.
-    required = _required(column) if column.numbers == column.present else {}
-    field["constraints"] = {**required, **limits}
-    doubts = _strangers(column, column.numbers or 0)
-    if max(abs(column.low), abs(column.high)) > FLOAT32_MAX:
-        doubts.append(f"values beyond {FLOAT32_MAX:g}, which float32 ends at: rows are rejected")
-    if column.values is not None and set(column.values) == {"0", "1"}:
-        doubts.append("0 and 1 alone: if they mean no and yes, type boolean says so to callers")
-    if whole and are_yyyymmdd(column):
-        doubts.append(
-            "days such as 20240131, taken as numbers; if so, give it type date, role time and"
-            ' format "%Y%m%d", without minimum, maximum and example'
-        )
-    elif whole and _may_be_epoch(column):
-        doubts.append(
-            "may be seconds or milliseconds since 1970, taken as numbers; write them as ISO 8601 to"
-            " split by time"
-        )
-    why = f"{'whole numbers' if whole else 'numbers'} from {column.low:g} to {column.high:g}"
-    return Decision(field, why, doubts)
 
 
 def _category(column: Evidence) -> Decision:
@@ -287,7 +243,7 @@ def _texts(column: Evidence, why: str, doubts: list[str]) -> Decision:
             *doubts,
         )
     field: dict[str, Any] = {"name": column.name, "type": "string", "role": "feature"}
-    field["constraints"] = _required(column)
+    field["constraints"] = required(column)
     if len(values) <= MOST_LISTED:
         field["constraints"]["enum"] = sorted(values)
     elif form := pattern(values):
@@ -298,46 +254,3 @@ def _texts(column: Evidence, why: str, doubts: list[str]) -> Decision:
 
 def _excluded(column: Evidence, why: str, *doubts: str) -> Decision:
     return Decision({"name": column.name, "type": "string", "role": "excluded"}, why, list(doubts))
-
-
-def _required(column: Evidence) -> dict[str, Any]:
-    return {"required": True} if column.present == column.rows else {}
-
-
-def _strangers(column: Evidence, fitting: int) -> list[str]:
-    if column.strange is None:
-        return []
-    count, (row, value) = column.present - fitting, column.strange
-    mark, times = next(iter(column.marks.most_common(1)), ("", 0))
-    if times >= LEAST_MARKS and times > count / 2:
-        return [
-            f"{count} values are none, {times} of them {mark!r}: rows are rejected; if it means"
-            " missing, add it to missingValues"
-        ]
-    # Whoever put it there may have put somebody's name there.
-    like = re.sub(r"[^\x00-\x7f]", "a", shape(value))[:40]
-    return [
-        f"{count} values are none, first one of the form {like!r} (letters and digits replaced) in"
-        f" row {row}: rows are rejected; a text that means missing belongs in missingValues"
-    ]
-
-
-def _may_be_epoch(column: Evidence) -> bool:
-    """Between 2001 and 2100, in seconds or milliseconds, under a name that says time."""
-    if TIMES.isdisjoint(split_words(column.name)):
-        return False
-    return any(1e9 * unit <= column.low <= column.high < 4.11e9 * unit for unit in (1, 1000))
-
-
-def _bounds(low: float, high: float) -> tuple[float, float]:
-    """The range seen, as wide again to either side, in two digits; not below 0 if nothing is."""
-    spread = high - low
-    least = max(0.0, low - spread) if low >= 0 else low - spread
-    return min(_outward(least, np.floor), low), max(_outward(high + spread, np.ceil), high)
-
-
-def _outward(value: float, to: Callable[[float], float]) -> float:
-    if not 1e-300 < abs(value) < np.inf:
-        return value if abs(value) > 1 else 0.0
-    digits = 1 - int(np.floor(np.log10(abs(value))))
-    return float(round(to(round(value * 10.0**digits, 6)) / 10.0**digits, max(digits, 0)))
