@@ -1,5 +1,6 @@
 """Versions of data and models, kept by DVC: reproduced, shared, or refused in one message."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -93,6 +94,7 @@ def repository(command: str, needs_lock: bool = False) -> Iterator[Repo]:
         _refuse_conflicts()
         if needs_lock and not Path("dvc.lock").exists():
             raise VersionError("dvc.lock is missing, so no version is known; make train writes it")
+        logging.getLogger("dvc.repo.scm_context").addFilter(_asked_for)
         ui.enable()
         with Repo() as repo:
             yield repo
@@ -103,6 +105,10 @@ def repository(command: str, needs_lock: bool = False) -> Iterator[Repo]:
         raise VersionError("; ".join(reasons)) from fault
     finally:
         lock.release()
+
+
+def _asked_for(record: logging.LogRecord) -> bool:
+    return "auto staging" not in record.getMessage()
 
 
 def _content(path: Path) -> bytes:

@@ -190,6 +190,27 @@ def test_too_few_rows_stop_the_pipeline(layout: Layout, params: Params) -> None:
         validate.run(layout)
 
 
+def test_rows_that_are_rejected_are_no_reason_to_add_rows(
+    layout: Layout, contract: Contract
+) -> None:
+    column = contract.numbers[0]
+    rows = len(pd.read_parquet(layout.raw))
+    spoil(layout, column.name, column.maximum + 1, rows)
+    with pytest.raises(
+        DataError, match=f"0 valid rows .*; {rows} are rejected: .*parquet says why"
+    ):
+        validate.run(layout)
+
+
+def test_missing_values_of_a_required_column_may_be_allowed(
+    layout: Layout, contract: Contract
+) -> None:
+    column = next(each for each in contract.features if each.constraints.required)
+    spoil(layout, column.name, None, len(pd.read_parquet(layout.raw)) // 2)
+    with pytest.raises(DataError, match=f"missing: .*{column.name}.*, dropping required: true"):
+        validate.run(layout)
+
+
 def test_a_label_with_hardly_a_row_stops_the_pipeline(layout: Layout, contract: Contract) -> None:
     if not contract.labels:
         return

@@ -31,7 +31,7 @@ def run(layout: Layout = Layout()) -> None:
     contract = load_contract(layout.contract)
     source = layout.root / contract.source.path
     for path in files(source):
-        _no_unknown(path, contract)
+        refuse_unknown(path, contract)
     wrong: Counter[str] = Counter()
     write_atomically(layout.raw, lambda temporary: _write(temporary, layout, contract, wrong))
     size = pyarrow.parquet.read_metadata(layout.raw)
@@ -83,7 +83,12 @@ def schema(contract: Contract) -> pa.Schema:
     return pa.schema([*fields, (FAULTS, pa.string())])
 
 
-def _no_unknown(path: Path, contract: Contract) -> None:
+def refuse_unknown(path: Path, contract: Contract) -> None:
+    """Refuse a table with columns that the contract does not know.
+
+    Raises:
+        DataError: it names them.
+    """
     known = {column.name for column in contract.fields}
     found = column_names(path, contract.source)
     if len(found) == 1:

@@ -139,6 +139,8 @@ def _booleans(column: Column, values: pa.Array) -> Typed:
 
 
 def _times(column: Column, values: pa.Array) -> Typed:
+    if column.format and (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        values = values.cast(pa.string())  # 20240131 is a day by its digits
     if pa.types.is_string(values.type):
         found = parse_times(values, column.format)
     elif pa.types.is_temporal(values.type):

@@ -48,7 +48,7 @@ def run(layout: Layout = Layout()) -> None:
             for name in empty
         ),
         *_too_many(report, limits, reference, layout),
-        *_too_little(valid, contract, limits, layout),
+        *_too_little(valid, len(rejected), contract, limits, layout),
         *_changed(report, layout),
     ]
     report["refusals"] = refusals
@@ -135,10 +135,12 @@ def _too_many(
         allowed = 0.0 if rule.severity == "stop" else rule.max_share
         if (share := found["rows"] / size) > allowed:
             columns = ", ".join(f"{key} {count}" for key, count in found["columns"].items())
+            drop = ", dropping required: true where a value may be missing"
             yield (
                 f"{name}: {found['rows']} of {size} rows ({columns}), a share of {share:.4f}"
                 f" against {allowed} in {layout.params}; see {layout.rejected}, then correct the"
-                f" source, {layout.contract}, or validate.rules.{name}"
+                f" source, {layout.contract}{drop if name == 'missing' else ''}, or"
+                f" validate.rules.{name}"
             )
     faulty = report["rejected"] - report["unlabelled"]
     if (share := faulty / size) > limits.max_rejected_share:
@@ -160,13 +162,16 @@ def _too_many(
 
 
 def _too_little(
-    valid: pd.DataFrame, contract: Contract, limits: Validate, layout: Layout
+    valid: pd.DataFrame, rejected: int, contract: Contract, limits: Validate, layout: Layout
 ) -> Iterator[str]:
     """What there is too little of."""
     if len(valid) < limits.min_rows:
+        step = f"add rows to {contract.source.path}"
+        if rejected:
+            step = f"{rejected} are rejected: {layout.rejected} says why, so mend that first"
         yield (
             f"{len(valid)} valid rows are left, fewer than validate.min_rows {limits.min_rows} in"
-            f" {layout.params}; add rows to {contract.source.path}"
+            f" {layout.params}; {step}"
         )
     for label in contract.labels:
         share = float((valid[contract.target.name] == label).mean()) if len(valid) else 0.0
