@@ -1,15 +1,14 @@
 """The project's own suite holds for a table and a feature that it was not written with."""
 
 import json
-import math
 import random
 import re
-import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Project, commit_all
+from conftest import Project
 
 pytestmark = pytest.mark.slow
 
@@ -99,3 +98,40 @@ def adopted(made: Project, folder: Path, labels: list[str]) -> None:
     test = TEST.format(package=made.package.name)
     (made.path / "tests/unit/test_own_features.py").write_text(test, encoding="utf-8")
     made.run("make", "train")
+
+
+def rows(project: Project) -> int:
+    """How many rows the last training took in, all of them valid."""
+    found = json.loads(project.read("reports/validation.json"))
+    assert (found["rejected"], found["refusals"]) == (0, [])
+    size: int = found["rows"]
+    return size
+
+
+@pytest.mark.parametrize("labels", [["nein", "ja"], ["nein", "vielleicht", "ja"]])
+def test_the_suite_is_green_and_a_known_customer_comes_back(
+    labels: list[str],
+    fresh: Callable[..., Project],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    made = fresh()
+    made.run("make", "setup")
+    adopted(made, tmp_path, labels)
+    made.run("make", "check")
+    start = time.monotonic()
+    tested = made.run("make", "test").stdout
+    record_property(f"seconds of the suite, {len(labels)} labels", round(time.monotonic() - start))
+    (summary,) = re.findall(r"^=+ (.* passed.*) in ", tested, re.MULTILINE)
+    assert re.fullmatch(r"\d+ passed", summary), summary
+    before = rows(made)
+    ask = ASK.format(package=made.package.name)
+    made.run(made.path / ".venv/bin/python", "-c", ask, json.dumps({"Kunden-Nr.": "K100007"}))
+    truth = f"Kunden-Nr.,time,Kündigung\nK100007,2099-01-01,{labels[0]}\n"
+    (tmp_path / "labels.csv").write_text(truth, encoding="utf-8")
+    params = made.path / "params.yaml"
+    late = re.sub(r"max_delay_days: \d+", "max_delay_days: 99999", made.read("params.yaml"))
+    params.write_text(late, encoding="utf-8")
+    assert "1 added" in made.run("make", "feedback", f"TRUTH={tmp_path / 'labels.csv'}").stdout
+    made.run("make", "train")
+    assert rows(made) == before + 1
