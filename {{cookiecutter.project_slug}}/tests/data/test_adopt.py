@@ -30,6 +30,7 @@ from {{ cookiecutter.package_name }}.serving.settings import Settings
 from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
 from {{ cookiecutter.package_name }}.training.rules_baseline import load_rules
 
+pytestmark = pytest.mark.usefixtures("underived")
 ROWS = 600
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ..contract import Source
 from ..errors import DataError
-from .table import FAULTS, REASONS
+from .table import FAULTS, JOINED, REASONS
 
 BLOCK_BYTES = 8 << 20
 BATCH_ROWS = 1 << 16
@@ -119,7 +119,7 @@ def column_names(path: Path, source: Source) -> list[str]:
     if not found:
         raise DataError(f"{path} is empty; its first line has to name the columns")
     twice = sorted({name for name in found if found.count(name) > 1})
-    if kept := sorted({FAULTS, REASONS} & set(found)):
+    if kept := sorted({FAULTS, JOINED, REASONS} & set(found)):
         raise DataError(f"{path}: the pipeline writes columns {', '.join(kept)}; rename yours")
     if nul := [name for name in found if "\0" in name]:
         raise DataError(f"{path}: the column {nul[0]!r} has a NUL in its name; rename it")

@@ -56,7 +56,7 @@ def typed(column: Column, values: pa.Array, missing: Sequence[str], decimal: str
     if column.is_time:
         return _times(column, values)
     if column.type == "boolean":
-        return _booleans(column, values.cast(pa.string()))
+        return _booleans(column, values)
     return _numbers(column, values, decimal)
 
 
@@ -131,6 +131,9 @@ def parse_numbers(values: pa.Array, decimal: str) -> pa.Array:
 
 
 def _booleans(column: Column, values: pa.Array) -> Typed:
+    if pa.types.is_boolean(values.type):  # trueValues and falseValues are how texts spell it
+        return Typed(values.cast(pa.float64()), pa.repeat(pa.scalar(value=False), len(values)))
+    values = values.cast(pa.string())
     true = pc.is_in(values, pa.array(column.true_values))
     false = pc.is_in(values, pa.array(column.false_values))
     known = pc.or_(true, false)

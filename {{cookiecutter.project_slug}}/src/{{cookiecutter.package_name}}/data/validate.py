@@ -12,7 +12,7 @@ from ..layout import Layout
 from ..params import RULES, Validate, load_params
 from .profile import drift, is_default, profile, profiled
 from .rules import broken
-from .table import FAULTS, REASONS, read_table, write_table
+from .table import FAULTS, JOINED, REASONS, read_table, write_table
 
 
 def run(layout: Layout = Layout()) -> None:
@@ -30,8 +30,9 @@ def run(layout: Layout = Layout()) -> None:
     breaks = _breaks(frame, contract)
     rejecting = [name for name, rule in limits.rules.items() if rule.severity != "warn"]
     reasons = breaks[breaks["rule"].isin(rejecting)].groupby("index")["reason"].agg("; ".join)
-    valid = frame.drop(index=reasons.index, columns=FAULTS)
-    rejected = frame.loc[reasons.index].drop(columns=FAULTS)
+    frame = frame.drop(columns=[FAULTS, JOINED])
+    valid = frame.drop(index=reasons.index)
+    rejected = frame.loc[reasons.index]
     rejected[REASONS] = reasons.astype(str)
     reference = read_json(layout.reference) if layout.reference.exists() else None
     report = _report(frame, breaks, contract, limits)
