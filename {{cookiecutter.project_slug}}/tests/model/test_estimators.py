@@ -58,7 +58,7 @@ TREES: dict[str, dict[str, Any]] = {
         "min_data_in_bin": 1,
         "verbosity": -1,
     },
-    "xgboost.XGB": {"n_estimators": 20, "learning_rate": 0.5, "min_child_weight": 0},
+    "xgboost.XGB": {"n_estimators": 30, "reg_lambda": 0, "min_child_weight": 0},
 }
 OTHERS: dict[str, dict[str, Any]] = {
     "sklearn.ensemble.AdaBoost": {"n_estimators": 10},
@@ -117,17 +117,20 @@ def frame(pipeline: Layout) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def unseen(pipeline: Layout, contract: Contract, frame: pd.DataFrame) -> Features:
-    """Held-out rows, the contract's edges, mixtures, and values where a tree may have a threshold.
+    """Held-out rows, the contract's edges, mixtures, and numbers where trees have thresholds.
 
-    Those are halfway between two that it has seen.
+    Those are the numbers that they have seen, and halfway between two of them.
     """
     held_out = to_rows(contract, pd.read_parquet(pipeline.test).head(200)).features
     rows = probes(contract, held_out, 7)
-    numbers, categories = rows.numbers[:1500], rows.categories[:1500]
     seen = np.sort(to_rows(contract, frame).features.numbers, axis=0)
-    halfway = (seen[1:].astype(np.float64) + seen[:-1]) / 2
-    rows = Features(halfway.astype(np.float32), np.repeat(categories[:1], len(halfway), axis=0))
-    return Features(np.vstack([numbers, rows.numbers]), np.vstack([categories, rows.categories]))
+    halfway = ((seen[1:].astype(np.float64) + seen[:-1]) / 2).astype(np.float32)
+    return Features(
+        np.vstack([rows.numbers[:1200], seen, halfway]),
+        np.resize(
+            rows.categories[:1200], (1200 + len(seen) + len(halfway), rows.categories.shape[1])
+        ),
+    )
 
 
 @pytest.fixture(scope="module", params=PROFILES, ids=lambda profile: profile.estimator)
