@@ -25,6 +25,14 @@ OPTIONS = {
             "ops/project.json",
         ],
     },
+    "tuning": {
+        "no": [
+            "src/{{cookiecutter.package_name}}/tuning",
+            "tests/tuning",
+            "tuning.mk",
+            "tuning.yaml",
+        ],
+    },
 }
 
 

@@ -16,34 +16,34 @@ GIVEN = json.loads({{_cookiecutter | default({}) | jsonify | jsonify}})
 # Names that the project's dependencies are installed or imported under: `make lock` writes this.
 RESERVED = set(
     """
-    adlfs aiobotocore aiohappyeyeballs aiohttp aiohttp-retry aioitertools aiosignal amqp
+    adlfs aiobotocore aiohappyeyeballs aiohttp aiohttp-retry aioitertools aiosignal alembic amqp
     annotated-doc annotated-types annotationlib antlr4 antlr4-python3-runtime anyio appdirs
     argcomplete ast-serialize asyncssh atpublic attr attrs azure azure-core azure-identity
     azure-storage-blob billiard botocore celery certifi cffi cfgv charset-normalizer click
-    click-didyoumean click-plugins click-repl cloudpickle colorama compression configobj
-    contourpy coverage cryptography cycler dateutil decorator dictdiffer diskcache distlib
-    distro dotenv dpath dulwich dvc dvc-azure dvc-data dvc-gs dvc-http dvc-objects dvc-render
-    dvc-s3 dvc-studio-client dvc-task entrypoints fastapi filelock flatbuffers flatten-dict
-    flufl flufl-lock fonttools frozenlist fsspec funcy gcsfs git gitdb gitpython google
-    google-api-core google-auth google-auth-oauthlib google-cloud-core google-cloud-storage
-    google-cloud-storage-control google-crc32c google-resumable-media googleapis-common-protos
-    grandalf grimp grpc grpc-google-iam-v1 grpc-status grpcio grpcio-status gto h11 httpcore2
-    httptools httpx2 httpx2-jsfetch hydra hydra-core hypothesis identify idna images
-    import-linter importlinter iniconfig isodate iterative-telemetry jinja2 jmespath joblib jwt
-    kiwisolver knack kombu librt lightgbm markdown-it markdown-it-py markupsafe matplotlib mdurl
-    ml-dtypes mpl-toolkits msal msal-extensions multidict mypy mypy-extensions mypyc narwhals
-    networkx nodeenv numpy oauthlib omegaconf onnx onnxmltools onnxruntime opentelemetry
-    opentelemetry-api orjson packaging pandas pandas-stubs pandera pathspec pillow platformdirs
-    pluggy pre-commit prettytable prompt-toolkit propcache proto proto-plus protobuf psutil
-    psycopg psycopg-binary public py pyarrow pyasn1 pyasn1-modules pycparser pydantic
-    pydantic-core pydantic-settings pydevd-plugins pydot pygit2 pygments pygtrie pyjwt pylab
-    pyparsing pytest pytest-cov python-dateutil python-discovery python-dotenv pywin32 pyyaml
-    requests requests-oauthlib rich ruamel ruamel-yaml ruff s3fs scikit-learn scipy scmrepo
-    semver setuptools shortuuid shtab six skl2onnx sklearn skops skrub smmap sortedcontainers
-    sqlalchemy sqltrie starlette tabulate threadpoolctl tomlkit tqdm truststore typeguard
-    types-pyyaml typing-extensions typing-inspect typing-inspection tzdata tzlocal urllib3
-    uvicorn uvloop validate vine virtualenv voluptuous wcwidth wrapt xgboost xgboost-cpu yaml
-    yarl zc zc-lockfile
+    click-didyoumean click-plugins click-repl cloudpickle colorama colorlog compression
+    configobj contourpy coverage cryptography cycler dateutil decorator dictdiffer diskcache
+    distlib distro dotenv dpath dulwich dvc dvc-azure dvc-data dvc-gs dvc-http dvc-objects
+    dvc-render dvc-s3 dvc-studio-client dvc-task entrypoints fastapi filelock flatbuffers
+    flatten-dict flufl flufl-lock fonttools frozenlist fsspec funcy gcsfs git gitdb gitpython
+    google google-api-core google-auth google-auth-oauthlib google-cloud-core
+    google-cloud-storage google-cloud-storage-control google-crc32c google-resumable-media
+    googleapis-common-protos grandalf grimp grpc grpc-google-iam-v1 grpc-status grpcio
+    grpcio-status gto h11 httpcore2 httptools httpx2 httpx2-jsfetch hydra hydra-core hypothesis
+    identify idna images import-linter importlinter iniconfig isodate iterative-telemetry jinja2
+    jmespath joblib jwt kiwisolver knack kombu librt lightgbm mako markdown-it markdown-it-py
+    markupsafe matplotlib mdurl ml-dtypes mpl-toolkits msal msal-extensions multidict mypy
+    mypy-extensions mypyc narwhals networkx nodeenv numpy oauthlib omegaconf onnx onnxmltools
+    onnxruntime opentelemetry opentelemetry-api optuna orjson packaging pandas pandas-stubs
+    pandera pathspec pillow platformdirs pluggy pre-commit prettytable prompt-toolkit propcache
+    proto proto-plus protobuf psutil psycopg psycopg-binary public py pyarrow pyasn1
+    pyasn1-modules pycparser pydantic pydantic-core pydantic-settings pydevd-plugins pydot
+    pygit2 pygments pygtrie pyjwt pylab pyparsing pytest pytest-cov python-dateutil
+    python-discovery python-dotenv pywin32 pyyaml requests requests-oauthlib rich ruamel
+    ruamel-yaml ruff s3fs scikit-learn scipy scmrepo semver setuptools shortuuid shtab six
+    skl2onnx sklearn skops skrub smmap sortedcontainers sqlalchemy sqltrie starlette tabulate
+    threadpoolctl tomlkit tqdm truststore typeguard types-pyyaml typing-extensions
+    typing-inspect typing-inspection tzdata tzlocal urllib3 uvicorn uvloop validate vine
+    virtualenv voluptuous wcwidth wrapt xgboost xgboost-cpu yaml yarl zc zc-lockfile
     """.split()
 )
 # Modules and folders that Python would find first, and names that Windows keeps for devices.

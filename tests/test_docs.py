@@ -22,7 +22,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_named_commands_are_targets_of_make(page: Path) -> None:
     folders = (ROOT, ROOT / "{{cookiecutter.project_slug}}")
-    made = "\n".join((folder / "Makefile").read_text(encoding="utf-8") for folder in folders)
+    files = [file for folder in folders for file in (folder / "Makefile", *folder.glob("*.mk"))]
+    made = "\n".join(file.read_text(encoding="utf-8") for file in files)
     named = re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
     for target in named:
         assert re.search(f"^{target}:", made, re.MULTILINE), f"make {target}"

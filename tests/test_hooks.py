@@ -257,6 +257,7 @@ def test_option_takes_its_paths_along(
 ) -> None:
     assert (template / "{{cookiecutter.project_slug}}" / path).exists(), "mend the table"
     (other, *_) = (each for each in CHOICES[question] if each != choice)
+    path = path.replace("{{cookiecutter.package_name}}", "credit_risk")
     assert not (render(**{question: choice}).path / path).exists()
     assert (render(**{question: other}).path / path).exists()
 

@@ -14,13 +14,14 @@ from {{ cookiecutter.package_name }}.data import ingest, split, validate
 from {{ cookiecutter.package_name }}.features import Encoder, as_parameter
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.params import Params, load_params
+from {{ cookiecutter.package_name }}.registry import champion
 from {{ cookiecutter.package_name }}.serving.app import create_app
 from {{ cookiecutter.package_name }}.serving.prediction_log import PredictionLog
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor
 from {{ cookiecutter.package_name }}.serving.settings import Settings
 from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
 
-STAGES = [ingest, validate, split, train, evaluate, export, gate]
+STAGES = [ingest, validate, split, train, champion, evaluate, export, gate]
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from io import TextIOWrapper
 from typing import NoReturn
 
@@ -18,9 +19,13 @@ COMMANDS = {
     "validate": (".data.validate", "keep the rows that keep the contract, say why others go"),
     "split": (".data.split", "hold rows out for judging the model"),
     "train": (".training.train", "fit the model and the baseline"),
+    "champion": (".registry.champion", "bring the model in production, to judge others by"),
     "evaluate": (".training.evaluate", "measure both on the held-out rows"),
     "export": (".training.export", "write the artefact and compare it with the model"),
     "gate": (".training.gate", "refuse a model that is not good enough"),
+    "tune": (".tuning.tune", "look for better parameters, and write them into params.yaml"),
+    "ablation": (".tuning.ablation", "measure what the model loses without each feature"),
+    "staleness": (".tuning.staleness", "measure what a model loses as it grows old"),
     "card": (".training.card", "write what there is to know of the model, with plots"),
     "report": (".data.report", "write a page on the dataset that was validated last"),
     "serve": (".serving.server", "serve predictions over HTTP"),
@@ -28,10 +33,12 @@ COMMANDS = {
     "push": (".versions:push", "send data and model to the default remote"),
     "pull": (".versions:pull", "bring data and model from the default remote"),
     "remote": (".remote", "set the default remote, which the team shares"),
+    "registry": (".registry.command", "versions of the model, and what serves in which stage"),
 }
 """For each command: the module, its function (`run` where none is named), and the purpose.
 
-A module whose command takes arguments declares them in `arguments(parser)`.
+A module whose command takes arguments declares them in `arguments(parser)`. A folder that the
+project's answers left out takes its commands along.
 """
 
 
@@ -42,11 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(encoding="utf-8")
     parser = argparse.ArgumentParser(prog=__package__, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (_, purpose) in COMMANDS.items():
-        commands.add_parser(name, help=purpose, description=purpose, add_help=False)
+    for name, (path, purpose) in COMMANDS.items():
+        if _is_there(path):
+            commands.add_parser(name, help=purpose, description=purpose, add_help=False)
+        else:
+            commands.add_parser(name, add_help=False)  # in no list, and refused below
     command = parser.parse_known_args(arguments)[0].command
     path, _, job = COMMANDS[command][0].partition(":")
     try:
+        if not _is_there(path):
+            raise ProjectError(
+                f"{_folder(path)[1:]} is not in this project; answer yes to the template's question"
+                " of that name, which its README says how to do later, too"
+            )
         module = import_module(path, __package__)
         own = commands.choices[command]
         own.add_argument("-h", "--help", action="help", help="show this and exit")
@@ -59,3 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         print(f"{command}: {refusal}", file=sys.stderr)
         sys.exit(1)
     sys.exit(0)
+
+
+def _folder(path: str) -> str:
+    """The first part of a module's path: `.data` of `.data.report`."""
+    return f".{path[1:].partition('.')[0].partition(':')[0]}"
+
+
+def _is_there(path: str) -> bool:
+    return find_spec(_folder(path), __package__) is not None

@@ -3,7 +3,8 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +28,27 @@ def write_bytes(path: Path, content: bytes) -> None:
     write_atomically(path, lambda temporary: _fill(temporary, content))
 
 
-def replace_folder(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a new folder, then put it in the place of `path`; no old file stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """A path for a new folder, which then takes the place of the old one: no old file stays."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         new, old = Path(temporary, "new"), Path(temporary, "old")
-        new.mkdir()
-        write(new)
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
+        yield new
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as readable JSON in UTF-8, the same bytes for the same content."""
+    write_bytes(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """What `write_json` writes."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_bytes(path, text.encode("utf-8"))
+    return text.encode("utf-8")
 
 
 def read_json(path: Path) -> Any:

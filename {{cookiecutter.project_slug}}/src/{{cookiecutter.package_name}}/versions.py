@@ -19,6 +19,7 @@ from .yaml_file import FROM_HERE
 OWN = ("dvc.lock", "dvc.yaml", "params.yaml", "contract.yaml")
 MERGED = (*OWN, ".dvc/config", ".dvcignore")
 """What DVC reads, and a merge can leave with conflict marks."""
+LOCK = Path("dvc.lock")
 UNHIDE = "take that pattern out, since DVC has to track the file"
 
 
@@ -28,12 +29,13 @@ def repro() -> None:
     Raises:
         VersionError: a stage has failed, a file has conflict marks, or .dvcignore hides one.
     """
-    with _repository("repro") as repo:
+    with repository("repro") as repo:
         _refuse_hidden(repo)
-        changed = repo.reproduce()
+        before = _content(LOCK)
+        repo.reproduce()
         _refuse_hidden(repo)  # only now are there files that *.onnx would hide
-    done = f"{len(changed)} stages have a new result; commit dvc.lock, and make push shares it"
-    print(f"repro: {done if changed else 'nothing has changed'}")
+    done = "there are new results; commit dvc.lock, and make push shares them"
+    print(f"repro: {'nothing has changed' if _content(LOCK) == before else done}")
 
 
 def push() -> None:
@@ -42,7 +44,7 @@ def push() -> None:
     Raises:
         VersionError: there is no such version or remote, or the remote does not take it.
     """
-    with _repository("push", needs_lock=True) as repo, reached(repo) as title:
+    with repository("push", needs_lock=True) as repo, reached(repo) as title:
         print(f"push: {repo.push()} files sent to {title}; the others are there")
 
 
@@ -52,7 +54,7 @@ def pull() -> None:
     Raises:
         VersionError: there is no such version or remote, or the remote does not have it.
     """
-    with _repository("pull", needs_lock=True) as repo, reached(repo) as title:
+    with repository("pull", needs_lock=True) as repo, reached(repo) as title:
         print(f"pull: {repo.pull()['stats']['fetched']} files fetched from {title}")
 
 
@@ -72,8 +74,12 @@ def track(root: Path, path: Path) -> None:
 
 
 @contextmanager
-def _repository(command: str, needs_lock: bool = False) -> Iterator[Repo]:
-    """The project, for one run at a time; DVC's own lock gives up after three seconds."""
+def repository(command: str, needs_lock: bool = False) -> Iterator[Repo]:
+    """The project, for one run at a time; DVC's own lock gives up after three seconds.
+
+    Raises:
+        VersionError: there is none, or DVC refuses.
+    """
     if not Path(".dvc").is_dir():
         raise VersionError(f".dvc is not in {Path.cwd()}; {FROM_HERE}")
     Path(".dvc", "tmp").mkdir(exist_ok=True)
@@ -97,6 +103,10 @@ def _repository(command: str, needs_lock: bool = False) -> Iterator[Repo]:
         raise VersionError("; ".join(reasons)) from fault
     finally:
         lock.release()
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
 
 
 def _refuse_conflicts() -> None:

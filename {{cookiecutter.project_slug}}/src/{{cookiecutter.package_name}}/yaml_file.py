@@ -1,7 +1,7 @@
 """A YAML file as a frozen model: unknown keys and wrong types are refused by name."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,11 +32,20 @@ def load_yaml(path: Path, model: type[T], error: type[ProjectError], remedy: str
         raise error(f"{path} cannot be read ({fault.strerror}); {remedy}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as fault:
         raise error(f"{path} cannot be read as YAML: {fault}") from fault
+    return validated(content, str(path), model, error)
+
+
+def validated(content: Any, where: str, model: type[T], error: type[ProjectError]) -> T:
+    """`content` as `model`; `where` says where it stands.
+
+    Raises:
+        error: it breaks a rule; a line for each key at fault.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as fault:
         lines = [
-            f"{path}: {'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}"
+            f"{where}: {'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}"
             f" (found {each['input']!r:.80})"
             for each in fault.errors()
         ]

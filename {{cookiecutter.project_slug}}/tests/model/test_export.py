@@ -1,5 +1,7 @@
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,11 @@ from {{ cookiecutter.package_name }}.decision import Decision
 from {{ cookiecutter.package_name }}.derived import Categories, Numbers
 from {{ cookiecutter.package_name }}.errors import ArtefactError, ExportError
 from {{ cookiecutter.package_name }}.features import Encoder, Features
-from {{ cookiecutter.package_name }}.files import read_json, write_json
+from {{ cookiecutter.package_name }}.files import read_json
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.params import load_params
-from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor
+from {{ cookiecutter.package_name }}.serving import predictor as serving
+from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor, sealed
 from {{ cookiecutter.package_name }}.training import evaluate, export, train
 from {{ cookiecutter.package_name }}.training.evaluate import answers
 from {{ cookiecutter.package_name }}.training.parity import apart, compare, probes
@@ -125,7 +128,8 @@ def test_a_model_of_other_derived_features_is_refused(layout: Layout) -> None:
     described = read_json(path)
     ours = described["derived_sha256"]
     other = "0" * 64
-    write_json(path, {**described, "derived_sha256": other})
+    del described["checksum"]
+    path.write_bytes(sealed({**described, "derived_sha256": other}))
     with pytest.raises(ArtefactError, match=f"SHA-256 {other}, but this one has {ours}; run `make"):
         load_predictor(layout.serving)
 
@@ -182,24 +186,94 @@ def test_the_version_is_the_artefacts_hash(layout: Layout, contract: Contract) -
     assert described["version"] == f"{contract.name}@{described['sha256'][:12]}"
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.json", "contract.yaml", "metrics.json"])
+FILES = ["model.onnx", "model.json", "contract.yaml", "metrics.json"]
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever parses the artefact or the contract fails."""
+
+    def parse(*_: object, **__: object) -> None:
+        raise AssertionError("parsed")
+
+    for name in ("_load_onnx", "_load_skops", "load_contract"):
+        monkeypatch.setattr(serving, name, parse)
+
+
+@pytest.fixture
+def another(pipeline: Layout, contract: Contract, tmp_path: Path) -> Path:
+    """The folder of another model."""
+    folder = tmp_path / "another"
+    shutil.copytree(pipeline.root, folder)
+    use(Layout(folder), simpler(contract))
+    return Layout(folder).candidate
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_refused(name: str, layout: Layout) -> None:
     (layout.serving / name).unlink()
-    with pytest.raises(Exception, match=name):
+    with pytest.raises(ArtefactError, match=f"{name} cannot be read"):
         load_predictor(layout.serving)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "contract.yaml", "metrics.json"])
-def test_an_altered_file_is_refused_before_it_is_parsed(name: str, layout: Layout) -> None:
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize("name", FILES)
+def test_an_altered_byte_is_refused_before_anything_is_parsed(name: str, layout: Layout) -> None:
     path = layout.serving / name
     original = path.read_bytes()
     random = np.random.default_rng(0)
-    for place in random.integers(len(original), size=100):
+    for place in random.integers(len(original), size=1000):
         altered = bytearray(original)
         altered[place] ^= 1 + int(random.integers(255))
         path.write_bytes(altered)
-        with pytest.raises(ArtefactError, match="the file was altered"):
+        with pytest.raises(ArtefactError, match=f"{name} (has SHA-256 .*|was altered)"):
             load_predictor(layout.serving)
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize("name", ["model.skops", ".hidden", "__pycache__/a.pyc"])
+def test_an_added_file_is_refused(name: str, layout: Layout) -> None:
+    (layout.serving / name).parent.mkdir(exist_ok=True)
+    (layout.serving / name).touch()
+    with pytest.raises(ArtefactError, match="is none of the files that export wrote there"):
+        load_predictor(layout.serving)
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize("name", FILES)
+def test_a_symbolic_link_is_refused(name: str, layout: Layout, tmp_path: Path) -> None:
+    (layout.serving / name).rename(tmp_path / name)
+    (layout.serving / name).symlink_to(tmp_path / name)
+    with pytest.raises(ArtefactError, match=f"{name} is none of the files"):
+        load_predictor(layout.serving)
+
+
+@pytest.mark.usefixtures("another", "unread")
+@pytest.mark.parametrize("name", ["model.onnx", "model.json"])
+def test_a_file_of_another_model_is_refused(name: str, layout: Layout, another: Path) -> None:
+    shutil.copy(another / name, layout.serving)
+    with pytest.raises(ArtefactError, match="model.onnx has SHA-256"):
+        load_predictor(layout.serving)
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"checksum": 1}', "[" * 100_000, "NaN"])
+def test_a_description_that_is_none_is_refused(text: str, layout: Layout) -> None:
+    (layout.serving / "model.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ArtefactError, match="model.json was altered"):
+        load_predictor(layout.serving)
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize(("old", "new"), [(b" ", b"\t"), (b"{", b"{ "), (b",", b', "name": "",')])
+def test_a_description_with_the_same_content_in_other_bytes_is_refused(
+    old: bytes, new: bytes, layout: Layout
+) -> None:
+    path = layout.serving / "model.json"
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    with pytest.raises(ArtefactError, match="model.json was altered"):
+        load_predictor(layout.serving)
 
 
 def test_a_missing_answer_and_a_difference_are_seen() -> None:

@@ -167,6 +167,10 @@ def test_calibration_is_the_distance_from_what_happens() -> None:
     assert len(calibration(targets, good)["points"]) == 10
     sure = np.column_stack([np.full(5_000, 0.1), np.full(5_000, 0.9)])
     assert calibration(targets, sure)["error"] == pytest.approx(0.9 - targets.mean())
+    # Too sure of both labels alike: what is too high and what is too low do not cancel out.
+    extreme = np.where(chances > 0.5, 0.5 + chances / 2, chances / 2)
+    both = calibration(targets, np.column_stack([1 - extreme, extreme]))
+    assert both["error"] == pytest.approx(0.125, abs=0.02)
     values = random.normal(0, 2, 5_000)
     assert calibration(values, values)["error"] == 0
     assert calibration(values, values + 1)["error"] == pytest.approx(0.5, abs=0.05)

@@ -141,14 +141,6 @@ def test_a_label_that_is_not_held_out_is_refused(layout: Layout, contract: Contr
             evaluate.run(layout)
 
 
-def test_no_choice_of_training_sees_a_held_out_row(layout: Layout) -> None:
-    before = layout.decision.read_bytes()
-    layout.test.unlink()
-    layout.decision.unlink()
-    train.run(layout)
-    assert layout.decision.read_bytes() == before
-
-
 def test_the_model_file_is_read_as_written(layout: Layout, contract: Contract) -> None:
     table = to_rows(contract, pd.read_parquet(layout.test)).features.table()
     before = evaluate.answers(contract, load(layout.model), table)

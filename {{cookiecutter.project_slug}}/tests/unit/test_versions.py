@@ -109,7 +109,7 @@ def test_what_nobody_tracks_may_be_ignored(project: Path) -> None:
 def test_a_second_run_waits_for_the_first(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with versions._repository("repro"):
+    with versions.repository("repro"):
         second = threading.Thread(target=versions.push)
         second.start()
         waited = ""

@@ -1,7 +1,8 @@
 """The predictor: a model folder, checked before it is loaded, that answers encoded rows."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +15,11 @@ from ..contract import Contract, load_contract
 from ..decision import Decision
 from ..errors import ArtefactError, ProjectError
 from ..features import DERIVED_FILE, Encoder, Features, Function, derived_sha256
+from ..files import json_bytes
 from ..trusted import TRUSTED_TYPES
-from ..yaml_file import Strict, load_yaml
+from ..yaml_file import Strict, validated
 
+DESCRIPTION = "model.json"
 REMEDY = "run `make train`, or take the folder from its release again"
 
 Answers = npt.NDArray[np.float64]
@@ -62,18 +65,15 @@ def load_predictor(
     they are not today's.
 
     Raises:
-        ArtefactError: a file is missing or altered, was made with another derived.py or
+        ArtefactError: a file is missing, altered or added, was made with another derived.py or
             scikit-learn, or does not answer the contract's example.
         DerivedError: a derived feature fails on the example.
     """
-    info = load_yaml(folder / "model.json", ModelInfo, ArtefactError, REMEDY)
+    info, content = check_folder(folder)
     path = folder / info.artefact
-    content = _checked(path, info.sha256)
-    _checked(folder / "contract.yaml", info.contract_sha256)
-    _checked(folder / "metrics.json", info.metrics_sha256)
     if (found := derived_sha256(derived)) != info.derived_sha256:
         raise ArtefactError(
-            f"{folder / 'model.json'}: the model was trained with a derived.py of SHA-256"
+            f"{folder / DESCRIPTION}: the model was trained with a derived.py of SHA-256"
             f" {info.derived_sha256}, but this one has {found}; run `make train`, or take code and"
             " folder from one release"
         )
@@ -96,13 +96,47 @@ def load_predictor(
     return predictor
 
 
-def _checked(path: Path, expected: str) -> bytes:
+def check_folder(folder: Path) -> tuple[ModelInfo, bytes]:
+    """The description and the artefact, once every file has the hash that it must have.
+
+    Raises:
+        ArtefactError: a file is missing, altered, added or a symbolic link.
+    """
+    path = folder / DESCRIPTION
+    found = _read(path)
+    try:
+        described = json.loads(found)
+        checksum = described.pop("checksum", None)
+        intact = sealed(described) == found
+    # JSON of another shape, or none.
+    except (AttributeError, RecursionError, TypeError, ValueError):
+        checksum, intact = None, False
+    if not intact:
+        raise ArtefactError(f"{path} was altered: its checksum is {checksum}; {REMEDY}")
+    info = validated(described, str(path), ModelInfo, ArtefactError)
+    files = {DESCRIPTION, "contract.yaml", "metrics.json", info.artefact}
+    for each in sorted(folder.iterdir()):
+        if each.name not in files or each.is_symlink():
+            raise ArtefactError(f"{each} is none of the files that export wrote there; {REMEDY}")
+    content = _read(folder / info.artefact, info.sha256)
+    _read(folder / "contract.yaml", info.contract_sha256)
+    _read(folder / "metrics.json", info.metrics_sha256)
+    return info, content
+
+
+def sealed(description: Mapping[str, Any]) -> bytes:
+    """model.json as it is written: the description and, as its last key, the SHA-256 of that."""
+    checksum = hashlib.sha256(json_bytes(description)).hexdigest()
+    return json_bytes({**description, "checksum": checksum})
+
+
+def _read(path: Path, expected: str | None = None) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as fault:
         raise ArtefactError(f"{path} cannot be read ({fault.strerror}); {REMEDY}") from None
     found = hashlib.sha256(content).hexdigest()
-    if found != expected:
+    if expected is not None and found != expected:
         raise ArtefactError(
             f"{path} has SHA-256 {found}, model.json says {expected}: the file was altered;"
             f" {REMEDY}"

@@ -29,7 +29,7 @@ def by_champion(
     described: dict[str, Any] = NONE
     if (layout.champion / "champion.json").exists():
         described = read_json(layout.champion / "champion.json")
-    if described["version"] is None or described["reason"] is not None:
+    if described["version"] is None or described["reason"]:
         return described, None
     folder = layout.champion / "model"
     its = load_contract(folder / "contract.yaml")

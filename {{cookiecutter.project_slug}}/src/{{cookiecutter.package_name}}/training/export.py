@@ -2,7 +2,6 @@
 
 import hashlib
 from copy import deepcopy
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -16,10 +15,10 @@ from ..contract import Contract, load_contract
 from ..data.table import read_table
 from ..errors import ArtefactError, ExportError
 from ..features import Encoder, Features, derived_sha256
-from ..files import read_json, replace_folder, write_json
+from ..files import read_json, replaced, write_json
 from ..layout import Layout
 from ..params import load_params
-from ..serving.predictor import Predictor, load_predictor
+from ..serving.predictor import DESCRIPTION, Predictor, load_predictor, sealed
 from .boosters import float32_below, register_converter
 from .evaluate import answers
 from .parity import compare, probes
@@ -67,14 +66,12 @@ def run(layout: Layout = Layout()) -> None:
         str(description["artefact"]): content,
         "contract.yaml": layout.contract.read_bytes(),
         "metrics.json": metrics,
+        DESCRIPTION: sealed(description),
     }
-
-    def fill(folder: Path) -> None:
+    with replaced(layout.candidate) as folder:
+        folder.mkdir()
         for name, part in files.items():
             (folder / name).write_bytes(part)
-        write_json(folder / "model.json", description)
-
-    replace_folder(layout.candidate, fill)
     try:
         predictor = load_predictor(layout.candidate)
     except ArtefactError as fault:

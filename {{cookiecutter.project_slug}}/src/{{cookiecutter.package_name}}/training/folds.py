@@ -36,14 +36,14 @@ def folds(
         yield np.flatnonzero(parts_of != number), np.flatnonzero(parts_of == number)
 
 
-def unseen_answers(
+def fold_answers(
     model: Any, rows: Rows, frame: pd.DataFrame, contract: Contract, params: Params
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
-    """Answers to training rows by models that have not seen them, and the rows' places.
+) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]]:
+    """For each fold, answers to its rows by a model that has not seen them, and their places.
 
     The answers are probabilities, shape (rows, labels), or values, shape (rows,).
     """
-    table, found, places = rows.features.table(), [], []
+    table = rows.features.table()
     for seen, aside in folds(frame, contract, params):
         if not len(aside) or not len(seen):
             continue
@@ -53,6 +53,12 @@ def unseen_answers(
             given[:, fitted.classes_] = fitted.predict_proba(table[aside])
         else:
             given = np.asarray(fitted.predict(table[aside]), np.float64)
-        found.append(given)
-        places.append(aside)
+        yield given, aside
+
+
+def unseen_answers(
+    model: Any, rows: Rows, frame: pd.DataFrame, contract: Contract, params: Params
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    """The answers of all folds, and the rows' places."""
+    found, places = zip(*fold_answers(model, rows, frame, contract, params), strict=True)
     return np.concatenate(found), np.concatenate(places)

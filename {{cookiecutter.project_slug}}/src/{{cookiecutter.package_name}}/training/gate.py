@@ -5,13 +5,12 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from ..contract import load_contract
 from ..errors import GateError
 from ..features import Encoder
-from ..files import read_json, replace_folder, write_json
+from ..files import read_json, replaced, write_json
 from ..layout import Layout
 from ..params import Gate, load_params
 
@@ -91,11 +90,8 @@ def run(layout: Layout = Layout(), markdown: bool = False) -> None:
                 ]
             )
         )
-
-    def fill(folder: Path) -> None:
-        shutil.copytree(layout.candidate, folder, dirs_exist_ok=True)
-
-    replace_folder(layout.serving, fill)
+    with replaced(layout.serving) as folder:
+        shutil.copytree(layout.candidate, folder)
     advice = [f"  {check.remedy}" for check in checks if not check.passed]
     print("\n".join([f"gate: {described['version']} may be served", *lines, *advice]))
 

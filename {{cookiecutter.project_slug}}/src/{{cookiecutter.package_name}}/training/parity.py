@@ -39,13 +39,21 @@ def compare(predictor: Predictor, rows: Features, expected: npt.NDArray[np.float
 
 def apart(given: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> tuple[float, int]:
     """The largest difference, and how many rows differ by more than the tolerance."""
+    found = distance(given, expected)
+    if given.ndim == 2:
+        found = found.max(axis=1)
+    return float(found.max()), int((found > TOLERANCE).sum())
+
+
+def distance(
+    given: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """How far each answer is off, by the measure of `TOLERANCE`."""
     size = np.abs(expected)
     scale = np.maximum(size, np.median(size)) if expected.ndim == 1 else np.ones_like(size)
-    distance = np.abs(given - expected) / scale
-    distance[~np.isfinite(given)] = np.inf
-    if given.ndim == 2:
-        distance = distance.max(axis=1)
-    return float(distance.max()), int((distance > TOLERANCE).sum())
+    found = np.abs(given - expected) / scale
+    found[~np.isfinite(given)] = np.inf
+    return found
 
 
 def probes(contract: Contract, held_out: Features, seed: int) -> Features:
