@@ -17,10 +17,10 @@ from sklearn.pipeline import Pipeline
 from {{ cookiecutter.package_name }}.contract import Contract, load_contract
 from {{ cookiecutter.package_name }}.errors import ArtefactError, ExportError, TrainingError
 from {{ cookiecutter.package_name }}.features import Encoder, Features
-from {{ cookiecutter.package_name }}.files import read_json, write_json
+from {{ cookiecutter.package_name }}.files import read_json
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.params import Params, Profile, load_params
-from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor
+from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor, sealed
 from {{ cookiecutter.package_name }}.training import export
 from {{ cookiecutter.package_name }}.training.boosters import float32_below
 from {{ cookiecutter.package_name }}.training.evaluate import answers
@@ -163,8 +163,9 @@ def served(pipeline: Layout, folder: Path, content: bytes, name: str) -> Predict
     shutil.copytree(pipeline.serving, folder)
     (folder / name).write_bytes(content)
     described = read_json(folder / "model.json")
+    del described["checksum"]
     changed = {"artefact": name, "sha256": hashlib.sha256(content).hexdigest()}
-    write_json(folder / "model.json", described | changed)
+    (folder / "model.json").write_bytes(sealed(described | changed))
     return load_predictor(folder)
 
 
