@@ -161,8 +161,9 @@ def constant_loss(contract: Contract, rows: Rows) -> float:
 def served(pipeline: Layout, folder: Path, content: bytes, name: str) -> Predictor:
     """The predictor of a folder like the pipeline's, but with another artefact."""
     shutil.copytree(pipeline.serving, folder)
-    (folder / name).write_bytes(content)
     described = read_json(folder / "model.json")
+    (folder / described["artefact"]).unlink()
+    (folder / name).write_bytes(content)
     del described["checksum"]
     changed = {"artefact": name, "sha256": hashlib.sha256(content).hexdigest()}
     (folder / "model.json").write_bytes(sealed(described | changed))
