@@ -1,1 +1,0 @@
-"""Choices of parameters, features and how often to train, judged on training rows alone."""
