@@ -7,19 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import yaml
-from matplotlib.figure import Figure
 
 from ..contract import Contract, load_contract
 from ..data.table import read_table
 from ..errors import TrainingError
 from ..features import Encoder, Features
-from ..files import read_json, write_atomically, write_bytes
+from ..files import read_json, write_bytes
 from ..layout import Layout
 from ..params import load_params
 from ..serving.predictor import Predictor, load_predictor
+from .figure import figure
 from .gate import as_markdown
 from .measure import losses
 from .rows import Rows, to_rows
@@ -173,32 +172,22 @@ def _range(ends: Sequence[float | None]) -> str:
 
 def _plot_importance(path: Path, importance: Mapping[str, float]) -> None:
     names = list(importance)[:MOST_BARS][::-1]
-    figure = Figure(figsize=(7, 0.6 + 0.32 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    axes.barh(names, [importance[name] for name in names])
-    axes.set_xlabel("loss added")
-    _save(path, figure)
+    with figure(path, 7, 0.6 + 0.32 * len(names)) as axes:
+        axes.barh(names, [importance[name] for name in names])
+        axes.set_xlabel("loss added")
 
 
 def _plot_calibration(path: Path, contract: Contract, calibration: Mapping[str, Any]) -> None:
-    figure = Figure(figsize=(5, 4.5), layout="constrained")
-    axes = figure.subplots()
     by_label: dict[Any, list[Mapping[str, Any]]] = {}
     for point in calibration["points"]:
         by_label.setdefault(point.get("label"), []).append(point)
-    for label, points in by_label.items():
-        name = contract.labels[label] if label is not None else contract.target.name
-        across = [point["predicted"] for point in points]
-        axes.plot(across, [point["observed"] for point in points], marker="o", label=name)
-    low, high = axes.get_xlim()
-    axes.plot([low, high], [low, high], color="grey", linewidth=0.8)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("observed")
-    axes.legend()
-    _save(path, figure)
-
-
-def _save(path: Path, figure: Figure) -> None:
-    """As SVG, the same bytes for the same figure."""
-    with mpl.rc_context({"svg.hashsalt": path.name}):
-        write_atomically(path, lambda new: figure.savefig(new, metadata={"Date": None}))
+    with figure(path, 5, 4.5) as axes:
+        for label, points in by_label.items():
+            name = contract.labels[label] if label is not None else contract.target.name
+            across = [point["predicted"] for point in points]
+            axes.plot(across, [point["observed"] for point in points], marker="o", label=name)
+        low, high = axes.get_xlim()
+        axes.plot([low, high], [low, high], color="grey", linewidth=0.8)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("observed")
+        axes.legend()
