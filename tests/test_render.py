@@ -57,6 +57,20 @@ def anchors(text: str) -> set[str]:
     return found
 
 
+def test_the_score_names_tests_that_are_there(project: Project) -> None:
+    text = project.read("docs/ml-test-score.md")
+    named = re.findall(r"`(test_\w+)` in \[\w+\.py\]\(\.\./(tests/[^)]+)\)", text)
+    assert len(named) == len(re.findall("`test_", text)) > 8
+    for name, file in named:
+        assert f"def {name}(" in project.read(file), f"{file} has no {name}"
+    for section, claimed in re.findall(
+        r"^## \w+: ([\d.]+) of 7\n(.*?)(?=^## |\Z)", text, re.M | re.S
+    ):
+        points = [float(each) for each in re.findall(r"\| ([\d.]+) \|$", claimed, re.M)]
+        assert (len(points), sum(points)) == (7, float(section))
+        assert float(section) >= 5
+
+
 def test_links_between_pages_lead_somewhere(made: Project) -> None:
     for file in made.files():
         if file.suffix != ".md":

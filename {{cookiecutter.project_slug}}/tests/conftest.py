@@ -6,6 +6,7 @@ from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
@@ -87,6 +88,31 @@ def derive(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(Encoder.__init__, "__defaults__", ((*before, function),))
 
     return add
+
+
+@pytest.fixture
+def underived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No derived features: for tables of a test's own, which lack the columns that they read."""
+    monkeypatch.setattr(Encoder.__init__, "__defaults__", ((),))
+
+
+@pytest.fixture(scope="session")
+def as_sent(contract: Contract) -> Callable[[pd.DataFrame], list[dict[str, Any]]]:
+    """Gives the rows of a stage's table as a request holds them."""
+    kinds: dict[str, Callable[[Any], Any]] = {"boolean": bool, "integer": int}
+
+    def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+        return [
+            {
+                column.name: None
+                if pd.isna(value := record[column.name])
+                else kinds.get(column.type, lambda value: value)(value)
+                for column in contract.features
+            }
+            for record in frame.to_dict("records")
+        ]
+
+    return rows
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Versions of data and models, kept by DVC: reproduced, shared, or refused in one message."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -64,6 +65,7 @@ def track(root: Path, path: Path) -> None:
     Raises:
         VersionError: DVC cannot take it.
     """
+    _leave_out_hints()
     try:
         with Repo(str(root)) as repo:
             repo.add(str(path))
@@ -93,6 +95,7 @@ def repository(command: str, needs_lock: bool = False) -> Iterator[Repo]:
         _refuse_conflicts()
         if needs_lock and not Path("dvc.lock").exists():
             raise VersionError("dvc.lock is missing, so no version is known; make train writes it")
+        _leave_out_hints()
         ui.enable()
         with Repo() as repo:
             yield repo
@@ -103,6 +106,14 @@ def repository(command: str, needs_lock: bool = False) -> Iterator[Repo]:
         raise VersionError("; ".join(reasons)) from fault
     finally:
         lock.release()
+
+
+def _leave_out_hints() -> None:
+    logging.getLogger("dvc.repo.scm_context").addFilter(_asked_for)
+
+
+def _asked_for(record: logging.LogRecord) -> bool:
+    return "auto staging" not in record.getMessage()
 
 
 def _content(path: Path) -> bytes:

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from {{ cookiecutter.package_name }}.adopt import adopt
 from {{ cookiecutter.package_name }}.adopt.contract_text import is_edited
 from {{ cookiecutter.package_name }}.contract import Column, load_contract
-from {{ cookiecutter.package_name }}.data import feedback, ingest, report, split, validate
+from {{ cookiecutter.package_name }}.data import feedback, fetch, ingest, report, split, validate
 from {{ cookiecutter.package_name }}.data.table import FAULTS
 from {{ cookiecutter.package_name }}.errors import AdoptError, DataError, ProjectError
 from {{ cookiecutter.package_name }}.features import Encoder
@@ -30,6 +30,7 @@ from {{ cookiecutter.package_name }}.serving.settings import Settings
 from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
 from {{ cookiecutter.package_name }}.training.rules_baseline import load_rules
 
+pytestmark = pytest.mark.usefixtures("underived")
 ROWS = 600
 
 
@@ -62,6 +63,39 @@ def table() -> pd.DataFrame:
             "churn": churn,
         }
     )
+
+
+FIRST = ["Anna", "Ben", "Carla", "Deb", "Eli", "Fay"]
+PRIVATE = {
+    **{"courier_email": "{}@x.io", "contact": "{}@x.io", "IBAN": "DE00{}", "phone_no": "0151 {}"},
+    **{"Driver": "{} Smith", "sales_rep_name": "{} Li", "customerName": "{}", "Telefon": "0711 {}"},
+    **{
+        "Stra\u00dfe": "Ring {}",
+        "Strasse": "Ring {}",
+        "Adresse": "Ring {}",
+        "Geburtsdatum": "1 {}",
+    },
+    **{"Vorname": "{}", "Nachname": "{}", "nom": "{}", "prenom": "{}", "Pr\u00e9nom": "{}"},
+    **{"correo": "{}", "tel\u00e9fono": "{}", "direccion": "{}", "nombre_cliente": "{}"},
+}
+HARMLESS = {
+    "product_name": ["chair", "desk", "lamp"],
+    "email_opt_in": ["yes", "no", "no"],
+    "login_count": ["0", "7", "12"],
+    "nombre_enfants": ["0", "1", "2"],
+    "city": ["New York", "San Francisco", "Los Angeles"],
+    "\u0433\u043e\u0440\u043e\u0434": ["a", "b", "c"],
+    "eta": ["1", "2", "3"],
+    "genre": ["jazz", "rock", "folk", "soul", "punk"],
+    "average": ["1", "2", "3"],
+    "driver": ["own", "hired", "guest"],
+}
+PROTECTED = [
+    *("Geschlecht", "Alter", "Nationalit\u00e4t", "Nationalit\u0061\u0308t", "Religion", "sexe"),
+    *("\u00e2ge", "genre", "edad", "sexo", "nacionalidad", "sesso", "et\u00e0", "nazionalit\u00e0"),
+    *("Familienstand", "Staatsangeh\u00f6rigkeit", "STAATSANGEHOERIGKEIT", "Behinderung", "Sex"),
+    *("age_group", "etat civil", "customerAge", "\u00e2ge du client"),
+]
 
 
 @pytest.fixture
@@ -128,6 +162,7 @@ def test_each_column_gets_its_type_and_role(
         "zip: looks like a number",
         "newsletter: spelled Yes, yes, N, no",
         "tier: ['Gold', 'gold'] may be one value",
+        "joined: the one time by which rows can be split, kept from the model",
         "paid: a second time beside joined",
         "full_name, contact: personal data",
         "age: protected in many countries",
@@ -231,7 +266,107 @@ def test_a_number_with_some_garbage_stays_a_number_and_says_so(
     table = table.copy()
     table.loc[7, "spend"] = "about 90"
     assert adopted(project, given(tmp_path, table))["spend"].type == "number"
-    assert "spend: 1 values are none, first one like 'aaaaa 99' in row 8" in capsys.readouterr().out
+    assert (
+        "spend: 1 values are none, first one of the form 'aaaaa 99' (letters and"
+        in capsys.readouterr().out
+    )
+
+
+def test_personal_data_that_repeat_are_kept_out(
+    project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    values = {
+        name: [form.format(FIRST[row % len(FIRST)]) for row in range(ROWS)]
+        for name, form in PRIVATE.items()
+    }
+    project.smoke_cases.parent.mkdir(parents=True)
+    project.smoke_cases.touch()
+    columns = adopted(project, given(tmp_path, table.assign(**values)))
+    kept = [
+        name for name in PRIVATE if (columns[name].role, columns[name].pii) != ("excluded", True)
+    ]
+    assert kept == []
+    for path in (project.contract, project.smoke_cases):
+        text = path.read_text(encoding="utf-8")
+        assert [name for name, private in values.items() if private[0] in text] == []
+
+
+def test_what_only_sounds_personal_or_protected_stays_a_feature(
+    project: Layout, tmp_path: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = {
+        name: [some[row % len(some)] for row in range(ROWS)] for name, some in HARMLESS.items()
+    }
+    columns = adopted(project, given(tmp_path, table.assign(**values)))
+    assert [name for name in HARMLESS if columns[name].role != "feature"] == []
+    assert "may name" not in capsys.readouterr().out
+
+
+def test_protected_columns_are_known_in_several_languages(
+    project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    values = np.where(np.arange(ROWS) % 3, "m", "w")
+    columns = adopted(project, given(tmp_path, table.assign(**dict.fromkeys(PROTECTED, values))))
+    assert [name for name in PROTECTED if columns[name].role != "group"] == []
+
+
+def test_what_names_somebody_is_no_quantity_without_a_doubt(
+    project: Layout, tmp_path: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = (np.arange(ROWS) % 39 + 1).astype(str)
+    text = [f"a {each}" for each in number]
+    ids: dict[str, Any] = {"driver_id": number, "driver id": number}
+    others: dict[str, Any] = {
+        "week_no": number,
+        "Fahrer": number,
+        "customer": text,
+        "driverUUID": text,
+    }
+    columns = adopted(project, given(tmp_path, table.assign(**ids, **others)))
+    assert {columns[name].role for name in ids} == {"excluded"}
+    assert {columns[name].role for name in others} == {"feature"}
+    said = capsys.readouterr().out
+    assert "driver_id, driver id: 39 numbers that repeat; give it role id" in said
+    assert "week_no, Fahrer, customer, driverUUID: may name who or what a row is about" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "said"),
+    [
+        ("k.A.", 30, "30 values are none, 30 of them 'k.A.': rows are rejected; if it means"),
+        ("k.A.", 9, "9 values are none, first one of the form 'a.A.' (letters and digits"),
+        ("M\u00fcller", 9, "9 values are none, first one of the form 'Aaaaaa' (letters and"),
+        ("Anna Li", 30, "30 values are none, first one of the form 'Aaaa Aa' (letters and"),
+    ],
+)
+def test_a_mark_among_numbers_is_named_and_a_rare_text_is_not(
+    text: str,
+    rows: int,
+    said: str,
+    project: Layout,
+    tmp_path: Path,
+    table: pd.DataFrame,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    marked = table.copy()
+    marked.loc[: rows - 1, "spend"] = text
+    column = adopted(project, given(tmp_path, marked))["spend"]
+    out = capsys.readouterr().out
+    assert f"spend: {said}" in out
+    assert "missingValues" in out
+    assert not column.constraints.required
+
+
+def test_advice_on_numbers_uses_the_decimal_character_of_the_file(
+    project: Layout, tmp_path: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    comma = table.assign(
+        spend=table["spend"].str.replace(".", ","),
+        plan=[f"1.32{row % 9},68" for row in range(ROWS)],
+    )
+    adopted(project, given(tmp_path, comma, sep=";"))
+    assert "plan: numbers written with signs or separators" in (said := capsys.readouterr().out)
+    assert "write them plain, such as 1234,5" in said
 
 
 def test_half_numbers_are_text_and_say_so(
@@ -362,6 +497,8 @@ def test_types_of_parquet_that_few_functions_know(
         ("%d.%m.%y", "%d.%m.%y"),
         ("%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S"),
         ("%Y-%m-%d %H:%M:%S.123456789", None),
+        ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p"),
+        ("%d/%m/%Y %I:%M %p", "%d/%m/%Y %I:%M %p"),
     ],
 )
 def test_a_date_keeps_its_year(
@@ -381,16 +518,29 @@ def test_dates_in_several_formats_are_texts_and_say_so(
 ) -> None:
     mixed = table["joined"].where(np.arange(ROWS) % 2 == 0, "13/01/2024")
     assert adopted(project, given(tmp_path, table.assign(joined=mixed)))["joined"].role != "time"
-    assert "joined: dates in no one known format" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "joined: dates in no one known format" in said
+    assert "and format as strptime reads it" in said
 
 
+@pytest.mark.parametrize("kind", ["csv", "int64", "float64"])
 def test_times_written_as_numbers_say_so_and_the_remedy_works(
-    project: Layout, tmp_path: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+    kind: str,
+    project: Layout,
+    tmp_path: Path,
+    table: pd.DataFrame,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     paid = pd.to_datetime(table["paid"], format="%d.%m.%Y")
     seconds = (paid - pd.Timestamp(0)) // pd.Timedelta("1s") + np.arange(ROWS)
     written = table.assign(paid=paid.dt.strftime("%Y%m%d"), created_at=seconds)
-    found = adopted(project, given(tmp_path, written.drop(columns=["joined"])))
+    written = written.drop(columns=["joined"])
+    if kind == "csv":
+        path = given(tmp_path, written)
+    else:
+        path = tmp_path / "customers.parquet"
+        written.astype({"paid": kind}).to_parquet(path)
+    found = adopted(project, path)
     said = capsys.readouterr().out
     assert found["paid"].type == "integer"
     assert "paid: days such as 20240131, taken as numbers; if so, give it type date" in said
@@ -495,6 +645,91 @@ def test_an_edited_contract_stays_until_told_otherwise(
     assert "-    role: feature\n+    role: group" in capsys.readouterr().out
     adopted(project, path, replace="1")
     assert project.contract.read_text(encoding="utf-8") == text
+
+
+@pytest.fixture
+def edited(project: Layout, tmp_path: Path, table: pd.DataFrame) -> str:
+    """The text of a contract that somebody edited, whose table has a version."""
+    adopted(project, given(tmp_path, table, sep=";"))
+    (project.external / "customers.csv.dvc").touch()
+    text = project.contract.read_text(encoding="utf-8").replace("role: group", "role: feature", 1)
+    project.contract.write_text(text, encoding="utf-8")
+    return text
+
+
+def test_a_newer_export_comes_under_an_edited_contract(
+    edited: str, project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    taken = project.external / "customers.csv"
+    old = taken.read_bytes()
+    newer = tmp_path / "newer export.csv"
+    table[::-1].head(500).to_csv(newer, index=False, sep=";")
+    with pytest.raises(AdoptError, match="so does the table: `make fetch DATA='.*newer export"):
+        adopt.run(project, data=str(newer), target="churn")
+    assert taken.read_bytes() == old
+    fetch.run(project, data=str(newer))
+    assert taken.read_bytes() == newer.read_bytes()
+    assert project.contract.read_text(encoding="utf-8") == edited
+    with pytest.raises(AdoptError, match="so does the table: `make train` reads this"):
+        adopt.run(project, data=str(taken), target="churn")
+    ingest.run(project)
+    assert len(pd.read_parquet(project.raw)) == 500
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text.replace("plan", "tariff", 1), "newer.csv has tariff, which contract"),
+        (lambda text: re.sub("(?m);[^;]+$", "", text), "newer.csv lacks churn of contract.yaml"),
+        (lambda text: text + "1;2\n", f"newer.csv line {ROWS + 2}: 2 values where the first"),
+        (lambda text: text.replace(";", ","), "newer.csv: the delimiter ';' finds one column"),
+    ],
+)
+def test_another_table_is_not_fetched(
+    damage: Any, message: str, edited: str, project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    taken = project.external / "customers.csv"
+    old = taken.read_bytes()
+    newer = tmp_path / "newer.csv"
+    newer.write_text(damage(table.to_csv(index=False, sep=";")), encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        fetch.run(project, data=str(newer))
+    with pytest.raises(DataError, match="customers.csv is one file; let DATA be one, too"):
+        fetch.run(project, data=str(tmp_path / "*.csv"))
+    assert taken.read_bytes() == old
+    assert project.contract.read_text(encoding="utf-8") == edited
+    assert [each.name for each in project.external.glob(".*")] == []
+    with pytest.raises(DataError, match="source.from names no origin, .*make fetch DATA=newer"):
+        fetch.run(project)
+
+
+def test_an_edited_contract_of_other_columns_names_them(
+    edited: str, project: Layout, tmp_path: Path, table: pd.DataFrame
+) -> None:
+    path = given(tmp_path, table.drop(columns="plan"))
+    with pytest.raises(AdoptError, match="and the contract differ in plan, so edit it"):
+        adopt.run(project, data=str(path), target="churn")
+    assert project.contract.read_text(encoding="utf-8") == edited
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (b"SQLite format 3\0", "is a SQLite database; say DATA=sqlite:///.* QUERY='SELECT"),
+        (b"\x89HDF\r\n", "is an HDF5 file, no table"),
+        (b"ARROW1\0\0", "is an Arrow or Feather file, no table"),
+        (b"PK\x03\x04", "is an Excel workbook or a zip archive, no table"),
+    ],
+)
+def test_a_binary_format_is_named(
+    start: bytes, message: str, project: Layout, tmp_path: Path
+) -> None:
+    path = tmp_path / "customers.db"
+    path.write_bytes(start + bytes(range(256)))
+    with pytest.raises(DataError, match=message) as refusal:
+        adopted(project, path)
+    assert str(path) in str(refusal.value)
+    assert "encoding" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(

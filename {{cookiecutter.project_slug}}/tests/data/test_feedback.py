@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from {{ cookiecutter.package_name }}.contract import Contract, load_contract
 from {{ cookiecutter.package_name }}.data import feedback, ingest, labels, source, split, validate
+from {{ cookiecutter.package_name }}.data.typed import texts
 from {{ cookiecutter.package_name }}.errors import ContractError, DataError
 from {{ cookiecutter.package_name }}.files import read_json
 from {{ cookiecutter.package_name }}.layout import Layout
@@ -73,8 +75,12 @@ def case(layout: Layout) -> Case:
     return Case(layout)
 
 
+def drop(fields: list[Row], role: str) -> None:
+    fields[:] = [field for field in fields if field["role"] != role]
+
+
 def add_key(fields: list[Row], **changes: Any) -> None:
-    fields[:] = [field for field in fields if field["role"] != "id"]
+    drop(fields, "id")
     fields.append({"name": KEY, "type": "integer", "role": "id", **changes})
 
 
@@ -289,13 +295,14 @@ def test_of_two_predictions_at_one_time_the_greater_id_wins_in_any_order(case: C
 
 def test_what_the_log_does_not_hold_comes_from_the_labels(case: Case) -> None:
     case.edit(lambda fields: fields.append({"name": "later", "type": "number", "role": "group"}))
+    case.edit(lambda fields: drop(fields, "time"))
     case.edit(lambda fields: fields.append({"name": "seen", "type": "date", "role": "time"}))
     feature = case.contract.features[0]
     case.predict("p", inputs={feature.name: None})
     case.predict("q")
     more: Row = {"later": "1.5", "seen": "1999-01-01"}
     if feature.name != "time":
-        more[feature.name] = feature.example
+        more[feature.name] = texts(feature, [feature.example])[0].as_py()
     case.join({**case.label("p"), **more}, {**case.label("q"), "later": ""})
     frame = pd.read_parquet(case.layout.feedback)
     assert frame["later"].isna().tolist() == [False, True]
@@ -344,9 +351,12 @@ def test_what_is_no_time_is_refused_by_row_and_value(value: str, case: Case) -> 
 
 
 def test_a_file_that_lacks_what_is_needed_is_refused(case: Case) -> None:
+    case.edit(lambda fields: drop(fields, "id"))
     for name in case.label("p"):
         rest = {key: value for key, value in case.label("p").items() if key != name}
-        with pytest.raises(DataError, match=f"labels.csv lacks .*{name}.*; its columns are"):
+        with pytest.raises(
+            DataError, match=f"labels.csv lacks .*{re.escape(name)}.*; its columns are"
+        ):
             case.join(rest)
 
 
@@ -365,7 +375,7 @@ def test_a_table_with_a_fault_is_refused(fault: str, case: Case) -> None:
     name, value, message = TEXTS[fault]
     target = case.contract.target.name
     text = f"prediction_id,time,{target}{name}\np,2026-03-06,{case.answers[0]}{value}\n"
-    case.csv.write_text(text, encoding="latin-1")
+    case.csv.write_bytes(text.encode("utf-8").replace(b"\xc3\xa9", b"\xe9"))
     with pytest.raises(DataError, match=message):
         feedback.run(case.layout, truth=str(case.csv), log=str(case.log))
 
@@ -408,7 +418,7 @@ def test_a_logged_value_of_another_type_is_refused_by_its_line(case: Case) -> No
     number = case.contract.numbers[0].name
     case.predict("p")
     case.predict("q", inputs={number: "text"})
-    with pytest.raises(DataError, match=f"log.jsonl line 2, column {number}: 'text' is no"):
+    with pytest.raises(DataError, match=f"line 2, column {re.escape(number)}: 'text' is no"):
         case.join(case.label("q"))
 
 
@@ -430,7 +440,7 @@ def test_a_column_with_a_name_of_the_joins_own_is_refused(name: str, case: Case)
 def test_rows_of_another_contract_are_refused(case: Case) -> None:
     case.predict("p")
     case.join(case.label("p"))
-    case.edit(add_key)
+    case.edit(lambda fields: fields.append({"name": KEY, "type": "integer", "role": "id"}))
     with pytest.raises(DataError, match=f"does not fit contract.yaml in {KEY}; undo"):
         case.join(case.label("p"))
     with pytest.raises(DataError, match=f"does not fit contract.yaml in {KEY}; undo"):
@@ -486,7 +496,7 @@ def test_rows_that_dvc_cannot_track_are_refused(case: Case) -> None:
 
 
 def test_predicted_rows_with_labels_are_trained_on(
-    client: TestClient, log_file: Path, case: Case
+    client: TestClient, log_file: Path, case: Case, as_sent: Callable[..., list[Row]]
 ) -> None:
     layout, contract = case.layout, case.contract
     raw = pd.read_parquet(layout.raw)
@@ -498,19 +508,9 @@ def test_predicted_rows_with_labels_are_trained_on(
         top = raw[column.name].max() if column.is_number else 0
         fresh = top + 1 + rows.index
         rows[column.name] = fresh if column.is_number else "new " + fresh.astype(str)
-    kinds: dict[str, Callable[[Any], Any]] = {"boolean": bool, "integer": int}
-    requests = [
-        {
-            column.name: None
-            if pd.isna(value := row[column.name])
-            else kinds.get(column.type, lambda value: value)(value)
-            for column in contract.features
-        }
-        for row in rows.to_dict("records")
-    ]
-    answers = client.post("/v1/predictions", json=requests).json()
+    answers = client.post("/v1/predictions", json=as_sent(rows)).json()
     known = [column for column in contract.kept if column.role != "feature" or column.pii]
-    labels = rows[[column.name for column in known if column.name != "time"]]
+    labels = rows[[column.name for column in known if "time" not in (column.name, column.role)]]
     labels = labels.assign(prediction_id=[answer["prediction_id"] for answer in answers])
     labels = labels.assign(time=(datetime.now(UTC) + DAY).isoformat())
     case.log = log_file
@@ -524,3 +524,34 @@ def test_predicted_rows_with_labels_are_trained_on(
     halves = [pd.read_parquet(path) for path in (layout.train, layout.test)]
     assert all(len(half[compared].merge(rows[compared])) for half in halves)
     assert sum(map(len, halves)) == len(pd.read_parquet(layout.valid))
+
+
+def test_a_known_id_comes_back_as_one_more_observation(case: Case) -> None:
+    """Unique is what an id is among the source's own rows."""
+    layout, table = case.layout, case.layout.root / "data" / "keyed.parquet"
+    case.edit(lambda fields: add_key(fields, constraints={"required": True, "unique": True}))
+    known = pd.read_parquet(layout.valid)
+    known[KEY] = range(len(known))
+    names = [column.name for column in case.contract.kept]
+    content = yaml.safe_load(layout.contract.read_text(encoding="utf-8"))
+    content["source"] = {"path": "data/keyed.parquet"}
+    for field in content["fields"]:
+        if field["type"] == "boolean":
+            field |= {"trueValues": ["1"], "falseValues": ["0"]}
+    layout.contract.write_text(yaml.safe_dump(content), encoding="utf-8")
+    known[names].to_parquet(table, index=False)
+    for name, key in [("p", 3), ("q", 3), ("r", 4)]:
+        case.predict(name, inputs={KEY: key})
+    case.join(*(case.label(name) for name in "pqr"))
+    for stage in (ingest, validate, split):
+        stage.run(layout)
+    frame = pd.read_parquet(layout.valid)
+    assert len(frame) == len(known) + 3
+    assert (frame[KEY] == 3).sum() == 3
+    halves = [set(pd.read_parquet(path)[KEY]) for path in (layout.train, layout.test)]
+    assert halves[0].isdisjoint(halves[1])
+    known.loc[5, KEY] = 3
+    known[names].to_parquet(table, index=False)
+    ingest.run(layout)
+    with pytest.raises(DataError, match=f"duplicate_id: 1 of .* rows .{KEY} 1."):
+        validate.run(layout)

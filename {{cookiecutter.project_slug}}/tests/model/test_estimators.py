@@ -17,10 +17,10 @@ from sklearn.pipeline import Pipeline
 from {{ cookiecutter.package_name }}.contract import Contract, load_contract
 from {{ cookiecutter.package_name }}.errors import ArtefactError, ExportError, TrainingError
 from {{ cookiecutter.package_name }}.features import Encoder, Features
-from {{ cookiecutter.package_name }}.files import read_json, write_json
+from {{ cookiecutter.package_name }}.files import read_json
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.params import Params, Profile, load_params
-from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor
+from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor, sealed
 from {{ cookiecutter.package_name }}.training import export
 from {{ cookiecutter.package_name }}.training.boosters import float32_below
 from {{ cookiecutter.package_name }}.training.evaluate import answers
@@ -58,7 +58,7 @@ TREES: dict[str, dict[str, Any]] = {
         "min_data_in_bin": 1,
         "verbosity": -1,
     },
-    "xgboost.XGB": {"n_estimators": 20, "learning_rate": 0.5, "min_child_weight": 0},
+    "xgboost.XGB": {"n_estimators": 30, "reg_lambda": 0, "min_child_weight": 0},
 }
 OTHERS: dict[str, dict[str, Any]] = {
     "sklearn.ensemble.AdaBoost": {"n_estimators": 10},
@@ -117,17 +117,20 @@ def frame(pipeline: Layout) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def unseen(pipeline: Layout, contract: Contract, frame: pd.DataFrame) -> Features:
-    """Held-out rows, the contract's edges, mixtures, and values where a tree may have a threshold.
+    """Held-out rows, the contract's edges, mixtures, and numbers where trees have thresholds.
 
-    Those are halfway between two that it has seen.
+    Those are the numbers that they have seen, and halfway between two of them.
     """
     held_out = to_rows(contract, pd.read_parquet(pipeline.test).head(200)).features
     rows = probes(contract, held_out, 7)
-    numbers, categories = rows.numbers[:1500], rows.categories[:1500]
     seen = np.sort(to_rows(contract, frame).features.numbers, axis=0)
-    halfway = (seen[1:].astype(np.float64) + seen[:-1]) / 2
-    rows = Features(halfway.astype(np.float32), np.repeat(categories[:1], len(halfway), axis=0))
-    return Features(np.vstack([numbers, rows.numbers]), np.vstack([categories, rows.categories]))
+    halfway = ((seen[1:].astype(np.float64) + seen[:-1]) / 2).astype(np.float32)
+    return Features(
+        np.vstack([rows.numbers[:1200], seen, halfway]),
+        np.resize(
+            rows.categories[:1200], (1200 + len(seen) + len(halfway), rows.categories.shape[1])
+        ),
+    )
 
 
 @pytest.fixture(scope="module", params=PROFILES, ids=lambda profile: profile.estimator)
@@ -158,10 +161,12 @@ def constant_loss(contract: Contract, rows: Rows) -> float:
 def served(pipeline: Layout, folder: Path, content: bytes, name: str) -> Predictor:
     """The predictor of a folder like the pipeline's, but with another artefact."""
     shutil.copytree(pipeline.serving, folder)
-    (folder / name).write_bytes(content)
     described = read_json(folder / "model.json")
+    (folder / described["artefact"]).unlink()
+    (folder / name).write_bytes(content)
+    del described["checksum"]
     changed = {"artefact": name, "sha256": hashlib.sha256(content).hexdigest()}
-    write_json(folder / "model.json", described | changed)
+    (folder / "model.json").write_bytes(sealed(described | changed))
     return load_predictor(folder)
 
 

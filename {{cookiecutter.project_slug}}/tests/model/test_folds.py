@@ -56,6 +56,8 @@ def test_by_time_the_later_are_set_aside(
 ) -> None:
     time = {"name": "at", "type": "datetime", "role": "time"}
     content = contract.model_dump(by_alias=True, exclude_unset=True)
+    for field in content["fields"]:
+        field["role"] = "excluded" if field["role"] == "time" else field["role"]
     timed = Contract.model_validate({**content, "fields": [*content["fields"], time]})
     hours = pd.to_timedelta(np.random.default_rng(0).permutation(len(frame)), unit="h")
     frame["at"] = pd.Timestamp("2024-01-01", tz="UTC") + hours
@@ -82,8 +84,9 @@ def test_a_model_that_learns_by_heart_knows_no_row_that_is_set_aside(
     )
     given, places = unseen_answers(kind(random_state=0), shuffled, frame, contract, params)
     if contract.labels:
-        hits = (given.argmax(axis=1) == targets[places]).mean()
-        assert hits < 0.9
+        hits = given.argmax(axis=1) == targets[places]
+        # Of each label, since by chance alone nearly all of a frequent one are hit.
+        assert pd.Series(hits).groupby(targets[places]).mean().mean() < 0.9
     else:
         assert np.corrcoef(given, targets[places])[0, 1] < 0.5
 

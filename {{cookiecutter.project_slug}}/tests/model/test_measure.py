@@ -262,10 +262,12 @@ def test_bins_of_no_group_are_refused(
 
 
 def test_slices_are_the_features_of_listed_values(contract: Contract) -> None:
-    columns = [each for each in contract.features if each.constraints.enum]
+    columns = [
+        each for each in contract.features if each.constraints.enum or each.type == "boolean"
+    ]
     frame = pd.DataFrame(
         {
-            each.name: [None, *(each.constraints.enum or [])][:2]
+            each.name: [None, *(each.constraints.enum or ["1.0"])][:2]
             if each in columns
             else [each.example] * 2
             for each in contract.features

@@ -1,5 +1,6 @@
 """Bad data and bad models on their way through the pipeline, and where they stop."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_a_leaking_column_is_refused_by_name(layout: Layout, contract: Contract)
         frame = pd.read_parquet(path)
         frame[column] = to_rows(contract, frame).targets.astype(float)
         frame.to_parquet(path, index=False)
-    with pytest.raises(GateError, match=f"REFUSED leakage: {column} alone predicts the target"):
+    with pytest.raises(GateError, match=f"REFUSED leakage: {re.escape(column)} alone"):
         judge_again(layout)
 
 
@@ -98,7 +99,7 @@ def test_a_leaking_category_is_refused_by_name(layout: Layout, contract: Contrac
             frame[contract.target.name] = targets
         frame[column] = [f"step {target:.0f}" for target in targets]
         frame.to_parquet(path, index=False)
-    with pytest.raises(GateError, match=f"REFUSED leakage: {column} alone predicts the target"):
+    with pytest.raises(GateError, match=f"REFUSED leakage: {re.escape(column)} alone"):
         judge_again(layout)
 
 
@@ -137,7 +138,7 @@ def test_a_label_that_is_not_held_out_is_refused(layout: Layout, contract: Contr
     name = contract.target.name
     for label in contract.labels:
         frame[frame[name] != label].to_parquet(layout.test, index=False)
-        with pytest.raises(TrainingError, match=f"has no row with {name} {label}"):
+        with pytest.raises(TrainingError, match=re.escape(f"has no row with {name} {label}")):
             evaluate.run(layout)
 
 

@@ -19,18 +19,27 @@ from {{ cookiecutter.package_name }}.training.evaluate import answers
 from {{ cookiecutter.package_name }}.training.pipeline import build
 from {{ cookiecutter.package_name }}.training.rows import to_rows
 
+STAGES = ("train", "evaluate", "export", "gate")
 
-def test_training_again_gives_the_same_files_byte_for_byte(layout: Layout, package: str) -> None:
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_training_again_gives_the_same_files_byte_for_byte(
+    threads: str, layout: Layout, package: str
+) -> None:
     fitted = [layout.model, layout.constant, layout.simpler, layout.decision]
     paths = [*fitted, layout.metrics, *sorted(layout.serving.iterdir())]
     before = {path: path.read_bytes() for path in paths}
-    for stage in ("train", "evaluate", "export", "gate"):
-        subprocess.run(
-            [sys.executable, "-m", package, stage],
-            cwd=layout.root,
-            env={**os.environ, "PYTHONHASHSEED": "3", "COVERAGE_PROCESS_START": ""},
-            check=True,
-        )
+    for path in fitted:
+        path.unlink()
+    lines = [f"from {package}.training import {', '.join(STAGES)}"]
+    lines += [f"{stage}.run()" for stage in STAGES]
+    how = {"PYTHONHASHSEED": "3", "OMP_NUM_THREADS": threads, "COVERAGE_PROCESS_START": ""}
+    subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        cwd=layout.root,
+        env={**os.environ, **how},
+        check=True,
+    )
     assert [path for path in paths if path.read_bytes() != before[path]] == []
 
 
@@ -76,7 +85,9 @@ def test_a_label_without_rows_is_refused(layout: Layout, contract: Contract) -> 
     if contract.labels:
         frame = frame[frame[name] != contract.labels[0]]
         frame.to_parquet(layout.train, index=False)
-        with pytest.raises(TrainingError, match=f"has no row with {name} {contract.labels[0]}"):
+        with pytest.raises(
+            TrainingError, match=re.escape(f"has no row with {name} {contract.labels[0]}")
+        ):
             train.run(layout)
         frame[name] = "surprise"
     else:
@@ -115,16 +126,3 @@ def test_the_answer_is_the_same_for_one_row_and_many(
     model = build(contract, params.model.chosen, params.seed).fit(features.table(), targets)
     together = answers(contract, model, features.table())
     np.testing.assert_allclose(answers(contract, model, features.table()[3:4])[0], together[3])
-
-
-def test_the_file_does_not_depend_on_the_number_of_processors(layout: Layout, package: str) -> None:
-    written = []
-    for threads in ("1", "2"):
-        subprocess.run(
-            [sys.executable, "-m", package, "train"],
-            cwd=layout.root,
-            env={**os.environ, "OMP_NUM_THREADS": threads, "COVERAGE_PROCESS_START": ""},
-            check=True,
-        )
-        written.append(layout.model.read_bytes())
-    assert written[0] == written[1]

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
@@ -18,11 +20,6 @@ from {{ cookiecutter.package_name }}.serving.predictor import Predictor
 from {{ cookiecutter.package_name }}.serving.request import Parsed
 
 JSON = {"content-type": "application/json"}
-
-
-def as_sent(value: Any) -> Any:
-    """Whole numbers as integers, since a table holds them as floats."""
-    return int(value) if isinstance(value, float) and value == int(value) else value
 
 
 def body(number: int) -> Parsed:
@@ -88,16 +85,16 @@ def test_one_that_left_keeps_no_other_waiting() -> None:
 
 
 def test_many_callers_get_their_own_answers(
-    client: TestClient, layout: Layout, predictor: Predictor, contract: Contract
+    client: TestClient,
+    pipeline: Layout,
+    predictor: Predictor,
+    contract: Contract,
+    as_sent: Callable[..., list[dict[str, Any]]],
 ) -> None:
-    frame = pd.read_parquet(layout.valid).head(500)
-    records = frame[[column.name for column in contract.features]].to_dict("records")
-    rows: list[dict[str, Any]] = [
-        {str(name): None if pd.isna(value) else as_sent(value) for name, value in record.items()}
-        for record in records
-    ]
-    answers = predictor.answers(Encoder(contract).rows(rows))
-    expected = answers.max(axis=1) if contract.labels else answers
+    rows = as_sent(pd.read_parquet(pipeline.valid).head(500))
+    expected = predictor.answers(Encoder(contract).rows(rows))
+    if contract.labels:
+        expected = expected[np.arange(len(rows)), predictor.info.decision.places(expected)]
 
     def given(row: dict[Any, Any]) -> float:
         response = client.post("/v1/predictions", content=json.dumps(row), headers=JSON)

@@ -44,8 +44,8 @@ def body(case: dict[str, Any], contract: Contract) -> bytes:
     return str(case.get("around", "ROW")).replace("ROW", row).encode("utf-8", "surrogatepass")
 
 
-def test_there_are_500_different_ones(contract: Contract) -> None:
-    assert len({body(case, contract) for case in CASES}) == len(CASES) == 500
+def test_there_are_500_different_ones() -> None:
+    assert len({json.dumps(case, sort_keys=True) for case in CASES}) == len(CASES) == 500
 
 
 def test_every_hostile_body_is_refused_within_a_second(

@@ -49,28 +49,20 @@ def test_one_row_gets_one_answer(client: TestClient, row: Row, predictor: Predic
 
 
 def test_a_list_gets_an_answer_for_each_row_in_order(
-    client: TestClient, layout: Layout, predictor: Predictor
+    client: TestClient, pipeline: Layout, predictor: Predictor, as_sent: Callable[..., list[Row]]
 ) -> None:
-    frame = pd.read_parquet(layout.test).head(50)
-    rows = [
-        {
-            column.name: None
-            if pd.isna(value := record[column.name])
-            else int(value)
-            if column.type == "integer"
-            else value
-            for column in predictor.contract.features
-        }
-        for record in frame.to_dict("records")
-    ]
+    rows = as_sent(pd.read_parquet(pipeline.test).head(50))
     answers = ask(client, rows).json()
     expected = predictor.answers(Encoder(predictor.contract).rows(rows))
     if predictor.contract.labels:
-        given = [answer["probability"] for answer in answers]
-        assert given == expected.max(axis=1).tolist()
+        places = predictor.info.decision.places(expected)
+        labels = [predictor.contract.labels[place] for place in places]
+        assert [answer["label"] for answer in answers] == labels
+        chances = expected[np.arange(len(rows)), places].tolist()
+        assert [answer["probability"] for answer in answers] == chances
     else:
         assert [answer["value"] for answer in answers] == expected.tolist()
-    assert len({answer["prediction_id"] for answer in answers}) == 50
+    assert len({answer["prediction_id"] for answer in answers}) == len(rows)
 
 
 def test_the_order_of_keys_changes_nothing(client: TestClient, row: Row) -> None:
@@ -118,8 +110,10 @@ def test_each_fault_of_each_field_is_refused_by_name(
     client: TestClient, row: Row, contract: Contract
 ) -> None:
     for column in contract.features:
-        wrong: list[Any] = [True, [], {}]
-        if column.is_number:
+        wrong: list[Any] = [[], {}, "" if column.type == "boolean" else True]
+        if column.type == "boolean":
+            wrong += [1, 0.0, "true"]
+        elif column.is_number:
             wrong += ["3.5", "", column.minimum - 1, column.maximum + 1, 1e39, -1e39]
         else:
             wrong += [1, 1.5, ""]

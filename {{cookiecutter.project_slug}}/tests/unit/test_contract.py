@@ -80,7 +80,10 @@ FAULTS: dict[str, tuple[Callable[[Content], Any], str]] = {
         "have role time; give it to one",
     ),
     "a time that is none": (
-        lambda c: c["fields"].append({"name": "then", "type": "string", "role": "time"}),
+        lambda c: (
+            [f.update(role="excluded") for f in c["fields"] if f["role"] == "time"],
+            c["fields"].append({"name": "then", "type": "string", "role": "time"}),
+        ),
         "needs type date or datetime, as time",
     ),
     "minimum of a text": (

@@ -291,6 +291,7 @@ def test_other_files_may_change(project: Path) -> None:
 
 def test_a_lock_that_is_in_no_commit_is_refused(project: Path) -> None:
     git(project, "rm", "--quiet", "--cached", "dvc.lock")
+    (project / ".git" / "info").mkdir(exist_ok=True)
     (project / ".git" / "info" / "exclude").write_text("dvc.lock\n", encoding="utf-8")
     git(project, "commit", "--quiet", "--message=None")
     with pytest.raises(VersionError, match="dvc.lock of HEAD .* make train, commit dvc.lock"):
@@ -669,7 +670,7 @@ def test_show_and_diff_print_what_a_version_is_made_of(
     assert rows["figures.loss"] == [str(1 / 7), str(2 / 7)]
     assert rows["params.seed"] == ["1", "2"]
     assert set(rows) == {
-        *("commit", "model", "serving", "parameters", "metrics"),
+        *("commit", "model", "serving", "parameters", "metrics", "gate.sha256"),
         *("gate.model", "figures.loss", "params.seed"),
     }
 
@@ -689,7 +690,7 @@ def test_fetch_brings_a_version_out_of_the_cache(project: Path, name: str) -> No
     ):
         do("fetch", reference)
         assert (there / "model.onnx").read_bytes() == content
-        assert len(list(there.iterdir())) == 3
+        assert len(list(there.iterdir())) == 4
     assert (project / "models" / "serving" / "model.onnx").read_bytes() == b"model 2"
     with pytest.raises(VersionError, match="staging holds no version yet"):
         do("fetch", "staging")

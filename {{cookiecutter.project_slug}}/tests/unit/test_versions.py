@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from dvc.scm import Git
 
 from {{ cookiecutter.package_name }} import remote, versions
 from {{ cookiecutter.package_name }}.errors import VersionError
@@ -55,6 +56,19 @@ def test_pushed_data_comes_back_and_runs_nothing(
     capfd.readouterr()
     versions.repro()
     assert "nothing has changed" in capfd.readouterr().out
+
+
+def test_what_to_commit_is_said_and_nothing_else(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = project / ".dvc" / "config"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("no_scm = true", "no_scm = false"), encoding="utf-8")
+    Git.init(str(project)).close()
+    (project / "table.csv").touch()
+    versions.track(project, project / "table.csv")
+    assert "git add" in caplog.text
+    assert "auto staging" not in caplog.text
 
 
 def test_a_remote_without_the_data_is_named(project: Path) -> None:

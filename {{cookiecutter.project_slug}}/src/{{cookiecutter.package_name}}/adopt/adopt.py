@@ -2,7 +2,8 @@
 
 import argparse
 import difflib
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..contract import Contract, Source, load_contract
@@ -13,10 +14,11 @@ from ..files import write_bytes
 from ..layout import Layout
 from ..params import load_params
 from .contract_text import compose, respect_edits, smoke_cases
-from .decide import Decision, decide, decide_target, is_quantity
+from .decide import decide, decide_target, is_quantity
 from .dialect import find_dialect
 from .evidence import Evidence
 from .leaks import add_examples, exclude_leaks
+from .quantity import Decision
 from .settings import fit_settings
 from .survey import survey
 
@@ -79,7 +81,7 @@ def run(  # noqa: PLR0913  (each is an option of `make adopt`)
         exclude_leaks(content, decisions, sample, limit)
         text = compose(content, decisions)
         _show(data, source, evidence[target].rows, decisions)
-        respect_edits(layout.contract, text, replace)
+        respect_edits(layout.contract, text, replace, _newer(data, query, old, taken, evidence))
         taken.keep()
     fit_settings(layout, old, Contract.model_validate(content), evidence[target])
     if layout.smoke_cases.exists():
@@ -113,10 +115,26 @@ def _decisions(
             )
         decisions.append(decision)
     times = [decision for decision in decisions if decision.field["role"] == "time"]
+    if times:
+        times[0].doubts.append(
+            "the one time by which rows can be split, kept from the model; if it says something"
+            " else, such as when a contract began, give it role excluded, and the model a column"
+            " with a number of days"
+        )
     for decision in times[1:]:
         decision.field["role"] = "excluded"
         decision.doubts.append(f"a second time beside {times[0].field['name']}, so left out")
     return found, missing, decisions
+
+
+def _newer(data: str, query: str, old: Contract, taken: Taken, columns: Iterable[str]) -> str:
+    """How to go on with this table and the present contract."""
+    if others := sorted({each.name for each in old.fields} ^ set(columns)):
+        return f"{data} and the contract differ in {', '.join(others)}, so edit it"
+    if taken.place.resolve() == (taken.layout.root / old.source.path).resolve():
+        return "`make train` reads this table under this contract"
+    asked = f" QUERY={shlex.quote(query)}" if query else ""
+    return f"`make fetch DATA={shlex.quote(data)}{asked}` takes the table under this contract"
 
 
 def _described(source: Source, taken: Taken) -> dict[str, str]:

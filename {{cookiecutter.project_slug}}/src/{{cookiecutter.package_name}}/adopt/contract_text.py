@@ -11,7 +11,7 @@ import yaml
 
 from ..contract import Contract
 from ..errors import AdoptError
-from .decide import Decision
+from .quantity import Decision
 
 HEADER = """\
 # What each column is and may hold. Data validation, the request model, the model's inputs and the
@@ -54,8 +54,10 @@ def _yaml(value: Any) -> str:
     return text
 
 
-def respect_edits(path: Path, text: str, replace: str) -> None:
+def respect_edits(path: Path, text: str, replace: str, newer: str) -> None:
     """Show what a person's edits would lose.
+
+    newer: how to take the table without losing them.
 
     Raises:
         AdoptError: there are some, and `replace` is empty.
@@ -68,8 +70,8 @@ def respect_edits(path: Path, text: str, replace: str) -> None:
     )
     print("".join(lines))
     raise AdoptError(
-        f"{path} was edited since it was generated, so it stays; the difference stands above: add"
-        " REPLACE=1 to take the new one over the edits, or edit it yourself"
+        f"{path} was edited since it was generated, so it stays, and so does the table: {newer}."
+        " REPLACE=1 takes the new contract over the edits; the difference stands above"
     )
 
 

@@ -1,25 +1,28 @@
 """Decide: a column's type, role and constraints from its evidence, why, and what is unsure."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 
-from ..contract import FLOAT32_MAX
 from ..data.typed import MAX_INTEGER
 from ..errors import DataError
 from .evidence import LIKELY, Evidence
-from .personal import are_personal, is_personal_name, is_protected
+from .personal import (
+    are_full_names,
+    are_personal,
+    is_personal_name,
+    is_protected,
+    says_person,
+)
+from .quantity import Decision, number, required, strangers
 from .spelling import (
     FALSE,
     TRUE,
     are_dates,
-    are_yyyymmdd,
     is_boolean,
     is_written_out,
     pattern,
-    shape,
     spellings,
     split_words,
 )
@@ -30,35 +33,37 @@ MOST_CATEGORIES = 255
 """As many as scikit-learn's histogram trees tell apart."""
 MOST_LABELS = 20
 """Whole numbers up to this many are taken for classes."""
-IDENTIFIERS = {"id", "uuid", "guid", "key", "identifier", "index", "number", "no", "nr"}
-TIMES = {"time", "timestamp", "date", "epoch", "at", "ts", "created", "updated"}
+MOST_KINDS = 10
+"""Kinds of customers, drivers and the like; more values are rather they themselves."""
+IDS = {"id", "uuid", "guid", "identifier"}
+IDENTIFIERS = IDS | {"key", "index", "number", "no", "nr", "nummer"}
+"""Some of these may also count, such as week_no."""
 CODES = {"zip", "zipcode", "postal", "postcode", "plz", "code", "sku", "ean", "isbn", "fips"}
 Task = Literal["classification", "regression"]
-
-
-@dataclasses.dataclass
-class Decision:
-    """One field of the contract, why it is so, and what a person should look at."""
-
-    field: dict[str, Any]
-    reason: str
-    doubts: list[str] = dataclasses.field(default_factory=list)
 
 
 def decide(column: Evidence) -> Decision:
     """Decide on a column that is not the target."""
     rules: tuple[Callable[[Evidence], Decision | None], ...] = (
         *(_constant, _personal, _time, _identifier, _code, _boolean),
-        lambda each: None if each.numbers is None else _number(each),
+        lambda each: None if each.numbers is None else number(each),
         _category,
     )
     decision = next(found for rule in rules if (found := rule(column)) is not None)
-    if decision.field["role"] == "feature" and is_protected(column.name):
+    if decision.field["role"] != "feature":
+        return decision
+    kinds = MOST_CATEGORIES if column.values is None else len(column.values)
+    if is_protected(column.name, kinds):
         decision.field["role"] = "group"
         decision.field.get("constraints", {}).pop("required", None)
         decision.doubts.append(
             "protected in many countries, so seen by checks and never by the model; make it a"
             " feature only where law and purpose allow"
+        )
+    elif column.whole and kinds > _most_kinds(column.name):
+        decision.doubts.append(
+            f"may name who or what a row is about ({kinds} values); if so, give it role id, which"
+            " the split keeps together, or excluded"
         )
     return decision
 
@@ -80,7 +85,7 @@ def decide_target(column: Evidence, task: str) -> tuple[Task, Decision]:
             raise DataError(
                 f"{column.name} holds texts, so the task is no regression; leave TASK out"
             )
-        decision = _number(column)
+        decision = number(column)
         decision.field |= {"role": "target"}
         decision.field["constraints"]["required"] = True
         return "regression", Decision(decision.field, "a number", doubts + decision.doubts)
@@ -114,10 +119,12 @@ def _constant(column: Evidence) -> Decision | None:
 
 def _personal(column: Evidence) -> Decision | None:
     few = column.values is not None and len(column.values) <= min(MOST_LISTED, column.present / 2)
-    if few:
-        return None
-    by_name = is_personal_name(column.name)
-    if not by_name and not are_personal(column.shown):
+    amount = few and column.numbers is not None and column.high < 1000 and not column.coded
+    by_name = is_personal_name(column.name) and not is_boolean(column) and not amount
+    by_value = are_personal(column.shown) or (
+        says_person(column.name) and are_full_names(column.shown)
+    )
+    if not by_name and not by_value:
         return None
     why = "its name says personal data" if by_name else "its values look like personal data"
     decision = _excluded(
@@ -134,7 +141,7 @@ def _time(column: Evidence) -> Decision | None:
     field: dict[str, Any] = {"name": column.name, "type": kind, "role": "time"}
     if column.formats[0] is not None:
         field["format"] = column.formats[0]
-    doubts = _strangers(column, column.times)
+    doubts = strangers(column, column.times)
     if len(column.formats) > 1:
         doubts.append(f"written as {' or '.join(map(str, column.formats))}: taken as the first")
     return Decision(
@@ -145,14 +152,23 @@ def _time(column: Evidence) -> Decision | None:
 def _identifier(column: Evidence) -> Decision | None:
     if column.numbers is not None and not column.whole:
         return None
-    named = not IDENTIFIERS.isdisjoint(split_words(column.name)[-1:])
+    last = "".join(split_words(column.name)[-1:])
+    named = last in IDENTIFIERS or last.endswith("nummer")
     many = column.values is None or len(column.values) > MOST_LISTED
     steps = column.high - column.low + 1 == column.present and column.numbers is not None
     texts = column.numbers is None and not any(" " in each for each in column.shown)
     texts = texts and not is_written_out(column)
+    if last in IDS and not many and column.numbers is not None:
+        return _excluded(
+            column,
+            "names something, so its numbers are no quantity",
+            f"{len(column.values or ())} numbers that repeat; give it role id if they name who or"
+            " what a row is about, which the split keeps together, or type string, role feature"
+            " and an example if they are kinds",
+        )
     if not many or not (named or (column.unique and (steps or texts))):
         return None
-    constraints: dict[str, Any] = _required(column)
+    constraints: dict[str, Any] = required(column)
     doubts = []
     if column.unique:
         constraints["unique"] = True
@@ -172,6 +188,13 @@ def _identifier(column: Evidence) -> Decision | None:
     return Decision(field, "names rows, never seen by the model", doubts)
 
 
+def _most_kinds(name: str) -> float:
+    """Of more values than these, a column of this name may name who or what a row is about."""
+    if not IDENTIFIERS.isdisjoint(split_words(name)[-1:]):
+        return 2
+    return MOST_KINDS if says_person(name) else np.inf
+
+
 def _code(column: Evidence) -> Decision | None:
     if column.numbers is None:
         return None
@@ -187,35 +210,9 @@ def _boolean(column: Evidence) -> Decision | None:
     true = sorted(each for each in column.values or () if each.strip().lower() in TRUE)
     false = sorted(each for each in column.values or () if each.strip().lower() in FALSE)
     field: dict[str, Any] = {"name": column.name, "type": "boolean", "role": "feature"}
-    field |= {"constraints": _required(column), "trueValues": true, "falseValues": false}
+    field |= {"constraints": required(column), "trueValues": true, "falseValues": false}
     doubts = [] if len(true) == len(false) == 1 else [f"spelled {', '.join(true + false)}"]
     return Decision(field, f"true ({', '.join(true)}) or false ({', '.join(false)})", doubts)
-
-
-def _number(column: Evidence) -> Decision:
-    whole = column.whole and max(abs(column.low), abs(column.high)) <= MAX_INTEGER
-    low, high = np.clip(_bounds(column.low, column.high), -FLOAT32_MAX, FLOAT32_MAX).tolist()
-    limits = {"minimum": int(low) if whole else low, "maximum": int(high) if whole else high}
-    kind = "integer" if whole else "number"
-    field: dict[str, Any] = {"name": column.name, "type": kind, "role": "feature"}
-    field["constraints"] = {**_required(column), **limits}
-    doubts = _strangers(column, column.numbers or 0)
-    if max(abs(column.low), abs(column.high)) > FLOAT32_MAX:
-        doubts.append(f"values beyond {FLOAT32_MAX:g}, which float32 ends at: rows are rejected")
-    if column.values is not None and set(column.values) == {"0", "1"}:
-        doubts.append("0 and 1 alone: if they mean no and yes, type boolean says so to callers")
-    if whole and are_yyyymmdd(column):
-        doubts.append(
-            "days such as 20240131, taken as numbers; if so, give it type date, role time and"
-            ' format "%Y%m%d", without minimum, maximum and example'
-        )
-    elif whole and _may_be_epoch(column):
-        doubts.append(
-            "may be seconds or milliseconds since 1970, taken as numbers; write them as ISO 8601 to"
-            " split by time"
-        )
-    why = f"{'whole numbers' if whole else 'numbers'} from {column.low:g} to {column.high:g}"
-    return Decision(field, why, doubts)
 
 
 def _category(column: Evidence) -> Decision:
@@ -225,10 +222,13 @@ def _category(column: Evidence) -> Decision:
     if is_written_out(column):
         doubts.append(
             "numbers written with signs or separators, so taken as texts; write them plain, such as"
-            " 1234.5"
+            f" 1234{column.decimal}5"
         )
     if are_dates(column):
-        doubts.append("dates in no one known format, so taken as texts; write them as ISO 8601")
+        doubts.append(
+            "dates in no one known format, so taken as texts; write them as ISO 8601, or give it"
+            ' type date or datetime, role time, and format as strptime reads it, such as "%d %b %Y"'
+        )
     return _texts(column, "", doubts)
 
 
@@ -243,7 +243,7 @@ def _texts(column: Evidence, why: str, doubts: list[str]) -> Decision:
             *doubts,
         )
     field: dict[str, Any] = {"name": column.name, "type": "string", "role": "feature"}
-    field["constraints"] = _required(column)
+    field["constraints"] = required(column)
     if len(values) <= MOST_LISTED:
         field["constraints"]["enum"] = sorted(values)
     elif form := pattern(values):
@@ -254,36 +254,3 @@ def _texts(column: Evidence, why: str, doubts: list[str]) -> Decision:
 
 def _excluded(column: Evidence, why: str, *doubts: str) -> Decision:
     return Decision({"name": column.name, "type": "string", "role": "excluded"}, why, list(doubts))
-
-
-def _required(column: Evidence) -> dict[str, Any]:
-    return {"required": True} if column.present == column.rows else {}
-
-
-def _strangers(column: Evidence, fitting: int) -> list[str]:
-    if column.strange is None:
-        return []
-    count, (row, value) = column.present - fitting, column.strange
-    like = shape(value)[:40]  # whoever put it there may have put somebody's name there
-    return [f"{count} values are none, first one like {like!r} in row {row}: rows are rejected"]
-
-
-def _may_be_epoch(column: Evidence) -> bool:
-    """Between 2001 and 2100, in seconds or milliseconds, under a name that says time."""
-    if TIMES.isdisjoint(split_words(column.name)):
-        return False
-    return any(1e9 * unit <= column.low <= column.high < 4.11e9 * unit for unit in (1, 1000))
-
-
-def _bounds(low: float, high: float) -> tuple[float, float]:
-    """The range seen, as wide again to either side, in two digits; not below 0 if nothing is."""
-    spread = high - low
-    least = max(0.0, low - spread) if low >= 0 else low - spread
-    return min(_outward(least, np.floor), low), max(_outward(high + spread, np.ceil), high)
-
-
-def _outward(value: float, to: Callable[[float], float]) -> float:
-    if not 1e-300 < abs(value) < np.inf:
-        return value if abs(value) > 1 else 0.0
-    digits = 1 - int(np.floor(np.log10(abs(value))))
-    return float(round(to(round(value * 10.0**digits, 6)) / 10.0**digits, max(digits, 0)))

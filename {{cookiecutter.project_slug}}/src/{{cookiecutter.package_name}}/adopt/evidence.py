@@ -26,7 +26,11 @@ FORMATS = (
     *("%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M"),
     *("%d.%m.%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S"),
     *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y"),
+    *("%d/%m/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p", "%Y-%m-%d %I:%M:%S %p"),
+    *("%d/%m/%Y %I:%M %p", "%m/%d/%Y %I:%M %p", "%Y-%m-%d %I:%M %p"),
 )
+MARK = r"^[\p{L}.]{1,6}$"
+"""A short text of letters and dots, which may mean missing where it stands often."""
 CODE = r"^(\+\d|[+-]?0\d|-?(9\d{15}|\d{17,})$)"
 """Digits that a number would lose: leading zeros, a telephone number's plus, those after 2**53."""
 
@@ -37,6 +41,7 @@ class Evidence:
     numbers, times: how many values are one; None where hardly any is.
     values: each value's count; None where there are too many.
     strange: row and value of the first one that is not what most are.
+    marks: how often each short text that may mean missing is such a one.
     shown: the first values.
     """
 
@@ -54,8 +59,9 @@ class Evidence:
         self.has_hours = False
         self.values: Counter[str] | None = Counter()
         self.strange: tuple[int, str] | None = None
+        self.marks: Counter[str] = Counter()
         self.shown: list[str] = []
-        self._decimal = decimal
+        self.decimal = decimal
         # Of the values as numbers or texts; None once a value came twice.
         self._hashes: list[npt.NDArray[np.uint64]] | None = []
 
@@ -72,7 +78,7 @@ class Evidence:
     @property
     def middle(self) -> float:
         """The median of the first numbers."""
-        parsed = parse_numbers(pa.array(self.shown), self._decimal)
+        parsed = parse_numbers(pa.array(self.shown), self.decimal)
         return float(np.nanmedian(parsed.to_numpy(zero_copy_only=False)))
 
     def add(self, given: pa.Array) -> None:
@@ -99,7 +105,7 @@ class Evidence:
         """The texts as numbers, if each is a finite one: then none is a marker."""
         if self.numbers is None or texts.null_count:
             return None
-        parsed = parse_numbers(texts, self._decimal)
+        parsed = parse_numbers(texts, self.decimal)
         return parsed if pc.all(pc.is_finite(parsed), skip_nulls=False).as_py() else None
 
     def restore(self, missing: Iterable[str]) -> None:
@@ -116,7 +122,7 @@ class Evidence:
         if self.numbers is None:
             return None
         if parsed is None:
-            parsed = parse_numbers(kept, self._decimal)
+            parsed = parse_numbers(kept, self.decimal)
             parsed = pc.if_else(pc.is_finite(parsed), parsed, None)
         found = len(kept) - parsed.null_count
         if not self.present:
@@ -152,7 +158,12 @@ class Evidence:
         )
 
     def _note_strange(self, kept: pa.Array, parsed: pa.Array, places: pa.Array | None) -> None:
-        if parsed.null_count and self.strange is None:
+        if not parsed.null_count:
+            return
+        others = kept.filter(parsed.is_null())
+        marks = others.filter(pc.match_substring_regex(others, MARK))
+        self.marks.update(_as_dict(marks.value_counts()))
+        if self.strange is None:
             place = pc.index(parsed.is_null(), value=True).as_py()
             row = place if places is None else places[place].as_py()
             self.strange = (self.rows + row + 1, kept[place].as_py())

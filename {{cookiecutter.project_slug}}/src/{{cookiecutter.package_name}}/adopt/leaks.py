@@ -11,7 +11,7 @@ from ..contract import Column, Contract
 from ..data.typed import typed
 from ..training.leakage import single_feature
 from ..training.rows import to_rows
-from .decide import Decision
+from .quantity import Decision
 
 
 def _values(column: Column, sample: pa.Table, content: dict[str, Any]) -> pa.Array:

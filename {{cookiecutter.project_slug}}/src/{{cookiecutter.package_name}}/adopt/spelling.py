@@ -1,6 +1,7 @@
 """Spelling: what the texts of a column look like."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
@@ -68,9 +69,11 @@ def shape(text: str) -> str:
 
 
 def split_words(name: str) -> list[str]:
-    """The words of a name such as customerId, customer_id or Customer ID, in lower case."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    return [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]
+    """The words of a name such as customerId or Stra\u00dfe_Nr, in lower case, without accents."""
+    parts = unicodedata.normalize("NFKD", name)
+    plain = "".join(each for each in parts if not unicodedata.combining(each))
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", plain)
+    return [word for word in re.split(r"[\W_]+", spaced.casefold()) if word]
 
 
 def most(matches: Iterable[re.Match[str] | None]) -> bool:

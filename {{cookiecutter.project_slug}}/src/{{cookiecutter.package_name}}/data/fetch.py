@@ -1,5 +1,6 @@
 """Fetch: bring a table into the project, from a file, a glob, an object store or a database."""
 
+import argparse
 import csv
 import glob
 import os
@@ -16,9 +17,11 @@ from urllib.parse import quote, quote_plus
 
 from tqdm import tqdm
 
-from ..contract import load_contract
+from ..contract import Contract, load_contract
 from ..errors import DataError
 from ..layout import Layout
+from .ingest import refuse_unknown
+from .source import batches, files
 
 ROWS_AT_ONCE = 10_000
 GROUPS = {"s3": "aws", "gs": "gcp", "gcs": "gcp", "abfs": "azure", "abfss": "azure", "az": "azure"}
@@ -61,31 +64,54 @@ class Taken:
             track(self.layout.root, target)
 
 
-def run(layout: Layout = Layout()) -> None:
-    """Take the contract's table again from where it came from.
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What `make fetch` passes on."""
+    parser.add_argument("--data", default="", help="a newer table: file, glob, or URL")
+    parser.add_argument("--query", default="", help="SQL, where data is a database's URL")
+
+
+def run(layout: Layout = Layout(), *, data: str = "", query: str = "") -> None:
+    """Take the contract's table again from where it came from, or a newer one from `data`.
 
     Raises:
-        DataError: the contract names no origin, or it cannot be read.
+        DataError: the contract names no origin, or the table cannot be read whole in the
+            contract's dialect, or has other columns; the old table stays.
     """
-    source = load_contract(layout.contract).source
-    if source.from_ is None:
+    contract = load_contract(layout.contract)
+    source = contract.source
+    data = data or source.from_ or ""
+    if not data:
         raise DataError(
             f"{layout.contract}: source.from names no origin, so {source.path} itself is the"
-            " source; change that file, or `make adopt` another"
+            " source; `make fetch DATA=newer.csv` puts a newer table in its place"
         )
-    with take(layout, source.from_, source.query or "", source.path) as taken:
+    if DATABASE.match(data):
+        query = query or source.query or ""
+    with take(layout, data, query, source.path) as taken:
+        _refuse_others(taken.place, contract)
         taken.keep()
-    print(f"fetch: {source.path} taken from {source.from_}; `make train` goes on from there")
+    print(f"fetch: {source.path} taken from {data}; `make train` goes on from there")
+
+
+def _refuse_others(place: Path, contract: Contract) -> None:
+    """Read the table to its end, in the contract's dialect and with the contract's columns."""
+    for each in files(place):
+        refuse_unknown(each, contract)
+    kept = [column.name for column in contract.kept]
+    for _ in batches(Path(), contract.source.model_copy(update={"path": str(place)}), kept):
+        pass
 
 
 @contextmanager
 def take(layout: Layout, data: str, query: str = "", path: str = "") -> Iterator[Taken]:
     """Copy the table beside its place, unless it is in the project already.
 
+    path: its place, where the contract names one.
+
     Raises:
         DataError: there is no such file, object or table, or its place is taken.
     """
-    if "://" not in data and (inside := _inside(layout.root, Path(data))):
+    if "://" not in data and not path and (inside := _inside(layout.root, Path(data))):
         yield Taken(layout, Path(data), inside, {})
         return
     if query and "://" not in data:
@@ -94,7 +120,8 @@ def take(layout: Layout, data: str, query: str = "", path: str = "") -> Iterator
         raise DataError(f"{data} is a database's URL; say what to take: QUERY='SELECT …'")
     external = layout.external
     path = path or f"{external.relative_to(layout.root).as_posix()}/{_name(data, query)}"
-    _refuse_to_overwrite(layout.root / path)
+    several = not _is_one(data, query)
+    _refuse_to_overwrite(layout.root / path, several)
     external.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=external, prefix=".taking-") as folder:
         origin = {}
@@ -107,7 +134,6 @@ def take(layout: Layout, data: str, query: str = "", path: str = "") -> Iterator
             _download(data, Path(folder))
         else:
             _copy(data, Path(folder))
-        several = not _is_one(data, query)
         place = Path(folder) if several else next(Path(folder).iterdir())
         try:
             yield Taken(layout, place, path, origin)
@@ -137,12 +163,15 @@ def _name(data: str, query: str) -> str:
     return re.sub(r"[*?\[\]]", "", PurePosixPath(name).stem).strip("-_. ") or "files"
 
 
-def _refuse_to_overwrite(target: Path) -> None:
+def _refuse_to_overwrite(target: Path, several: bool) -> None:
     if target.exists() and not target.with_name(target.name + ".dvc").exists():
         raise DataError(
             f"{target} is there already, and in no version that could be taken back; move it away"
             " or, if it is the table you mean, adopt it by this path"
         )
+    if target.exists() and target.is_dir() != several:
+        kind = "one file" if several else "a folder, whose files would all be replaced"
+        raise DataError(f"{target} is {kind}; let DATA be {'one' if several else 'a folder'}, too")
 
 
 def _refuse_secrets(url: str) -> None:

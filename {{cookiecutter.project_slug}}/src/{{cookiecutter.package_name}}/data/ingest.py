@@ -15,14 +15,15 @@ from ..files import write_atomically
 from ..layout import Layout
 from .feedback import rows
 from .source import batches, column_names, files
-from .table import FAULTS
+from .table import FAULTS, JOINED
 from .typed import kind, typed
 
 
 def run(layout: Layout = Layout()) -> None:
     """Write the contract's columns, but the excluded ones, as Parquet.
 
-    A value that is none of its type becomes missing, and FAULTS of its row says so.
+    A value that is none of its type becomes missing, and FAULTS of its row says so. JOINED tells
+    rows of feedback from the source's.
 
     Raises:
         DataError: the source cannot be read, or its columns are not the contract's; the old
@@ -31,17 +32,17 @@ def run(layout: Layout = Layout()) -> None:
     contract = load_contract(layout.contract)
     source = layout.root / contract.source.path
     for path in files(source):
-        _no_unknown(path, contract)
+        refuse_unknown(path, contract)
     wrong: Counter[str] = Counter()
     write_atomically(layout.raw, lambda temporary: _write(temporary, layout, contract, wrong))
     size = pyarrow.parquet.read_metadata(layout.raw)
-    print(f"ingest: {size.num_rows} rows, {size.num_columns - 1} columns from {source}")
+    print(f"ingest: {size.num_rows} rows, {size.num_columns - 2} columns from {source}")
     for name, count in wrong.items():
         print(f"ingest: {count} values of {name} are none of its type; validate says which")
 
 
 def frame(layout: Layout = Layout()) -> pd.DataFrame:
-    """The source in the contract's types, with FAULTS, for a notebook.
+    """The source in the contract's types, with FAULTS and JOINED, for a notebook.
 
     Raises:
         DataError: as `run` does.
@@ -53,7 +54,7 @@ def frame(layout: Layout = Layout()) -> pd.DataFrame:
 
 
 def snapshot(layout: Layout, contract: Contract, wrong: Counter[str]) -> Iterator[pa.RecordBatch]:
-    """The source in the contract's types, then the rows of feedback, all with FAULTS.
+    """The source in the contract's types, then the rows of feedback, with FAULTS and JOINED.
 
     Counts the wrong values by column.
     """
@@ -72,18 +73,25 @@ def snapshot(layout: Layout, contract: Contract, wrong: Counter[str]) -> Iterato
                 wrong[column.name] += 1
         faults = ["; ".join(notes.get(place, ())) for place in range(len(batch))] if notes else ""
         noted = pa.repeat("", len(batch)) if faults == "" else pa.array(faults, pa.string())
-        yield pa.record_batch([*columns, noted], schema=schema(contract))
-    joined = rows(layout, contract).assign(**{FAULTS: ""})
-    yield from pa.Table.from_pandas(joined, schema(contract), preserve_index=False).to_batches()
+        joined = pa.repeat(pa.scalar(value=False), len(batch))
+        yield pa.record_batch([*columns, noted, joined], schema=schema(contract))
+    added = rows(layout, contract)
+    added[FAULTS], added[JOINED] = "", True
+    yield from pa.Table.from_pandas(added, schema(contract), preserve_index=False).to_batches()
 
 
 def schema(contract: Contract) -> pa.Schema:
     """The types of a snapshot."""
     fields = [(column.name, kind(column)) for column in contract.kept]
-    return pa.schema([*fields, (FAULTS, pa.string())])
+    return pa.schema([*fields, (FAULTS, pa.string()), (JOINED, pa.bool_())])
 
 
-def _no_unknown(path: Path, contract: Contract) -> None:
+def refuse_unknown(path: Path, contract: Contract) -> None:
+    """Refuse a table with columns that the contract does not know.
+
+    Raises:
+        DataError: it names them.
+    """
     known = {column.name for column in contract.fields}
     found = column_names(path, contract.source)
     if len(found) == 1:

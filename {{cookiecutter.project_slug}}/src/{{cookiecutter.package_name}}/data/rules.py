@@ -11,15 +11,20 @@ from pandera.errors import SchemaErrors
 
 from ..contract import Column, Contract
 from .profile import is_default
+from .table import JOINED
 
 ROWS = "rows"
 """Stands for the column where a rule is about rows as a whole."""
 
 
 def broken(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
-    """Each break of a rule: columns rule, column and index, the row's label in `frame`."""
+    """Each break of a rule: columns rule, column and index, the row's label in `frame`.
+
+    An id that is unique is so among the source's rows. Rows that are JOINED, which come last, are
+    further observations of what it names.
+    """
     try:
-        _schema(contract).validate(frame, lazy=True)
+        _schema(contract, frame[JOINED]).validate(frame.drop(columns=JOINED), lazy=True)
     except SchemaErrors as faults:
         cases = faults.failure_cases
         of_rows = cases["schema_context"] == "DataFrameSchema"
@@ -34,22 +39,22 @@ def broken(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     return pd.DataFrame({"rule": [], "column": [], "index": []}, dtype=object)
 
 
-def _schema(contract: Contract) -> pandera.DataFrameSchema:
+def _schema(contract: Contract, joined: pd.Series) -> pandera.DataFrameSchema:
     columns = {
-        column.name: pandera.Column(nullable=True, checks=list(_checks(column)))
+        column.name: pandera.Column(nullable=True, checks=list(_checks(column, joined)))
         for column in contract.kept
     }
     rows = [_check("duplicate_row", lambda frame: ~frame.duplicated())]
     return pandera.DataFrameSchema(columns, checks=rows)
 
 
-def _checks(column: Column) -> Iterator[pandera.Check]:
+def _checks(column: Column, joined: pd.Series) -> Iterator[pandera.Check]:
     limits = column.constraints
     if limits.required:
         name = "missing_target" if column.role == "target" else "missing"
         yield pandera.Check(lambda values: values.notna(), name=name, ignore_na=False)
     if limits.unique:
-        yield _check("duplicate_id", lambda values: ~values.duplicated())
+        yield _check("duplicate_id", lambda values: ~values.duplicated() | joined[values.index])
     if column.is_number:
         yield _check(
             "out_of_range",

@@ -18,16 +18,29 @@ from tqdm import tqdm
 
 from ..contract import Source
 from ..errors import DataError
-from .table import FAULTS, REASONS
+from .table import FAULTS, JOINED, REASONS
 
 BLOCK_BYTES = 8 << 20
 BATCH_ROWS = 1 << 16
 BAR_FROM_BYTES = 50_000_000
 """Smaller tables are read before anybody looks for a progress bar."""
+SQLITE = b"SQLite format 3\0"
 OTHER_FORMATS = {
     b"PK\x03\x04": "an Excel workbook or a zip archive",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
     b"\x1f\x8b": "compressed by gzip",
+    b"BZh9": "compressed by bzip2",
+    b"\xfd7zXZ": "compressed by xz",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"ARROW1\0\0": "an Arrow or Feather file",
+    b"Obj\x01": "an Avro file",
+    b"\x89HDF": "an HDF5 file",
+    b"%PDF-": "a PDF",
+    b"\x80\x04\x95": "a Python pickle",
+    b"\x80\x05\x95": "a Python pickle",
+    b"<stata_dta>": "a Stata file",
+    b"$FL2": "an SPSS file",
 }
 
 
@@ -78,7 +91,12 @@ def refuse_other_formats(path: Path) -> None:
         DataError: it says what the file is.
     """
     with path.open("rb") as file:
-        start = file.read(4)
+        start = file.read(16)
+    if start == SQLITE:
+        raise DataError(
+            f"{path} is a SQLite database; say DATA=sqlite:///{path} QUERY='SELECT …', and"
+            " name sql in GROUPS of the Makefile"
+        )
     for signature, kind in OTHER_FORMATS.items():
         if start.startswith(signature):
             raise DataError(f"{path} is {kind}, no table; save it as CSV or Parquet")
@@ -101,7 +119,7 @@ def column_names(path: Path, source: Source) -> list[str]:
     if not found:
         raise DataError(f"{path} is empty; its first line has to name the columns")
     twice = sorted({name for name in found if found.count(name) > 1})
-    if kept := sorted({FAULTS, REASONS} & set(found)):
+    if kept := sorted({FAULTS, JOINED, REASONS} & set(found)):
         raise DataError(f"{path}: the pipeline writes columns {', '.join(kept)}; rename yours")
     if nul := [name for name in found if "\0" in name]:
         raise DataError(f"{path}: the column {nul[0]!r} has a NUL in its name; rename it")

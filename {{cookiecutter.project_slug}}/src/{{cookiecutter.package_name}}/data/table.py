@@ -9,6 +9,8 @@ from ..files import write_atomically
 
 FAULTS = "(faults)"
 """The column that says which values of a row were none of their type; "" for a sound row."""
+JOINED = "(joined)"
+"""The column that says whether a row came from feedback, and not from the source."""
 REASONS = "(reasons)"
 """The column of the rejected rows that says why they are; no name that one would choose."""
 

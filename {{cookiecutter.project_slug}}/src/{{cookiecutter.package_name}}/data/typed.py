@@ -56,7 +56,7 @@ def typed(column: Column, values: pa.Array, missing: Sequence[str], decimal: str
     if column.is_time:
         return _times(column, values)
     if column.type == "boolean":
-        return _booleans(column, values.cast(pa.string()))
+        return _booleans(column, values)
     return _numbers(column, values, decimal)
 
 
@@ -131,6 +131,9 @@ def parse_numbers(values: pa.Array, decimal: str) -> pa.Array:
 
 
 def _booleans(column: Column, values: pa.Array) -> Typed:
+    if pa.types.is_boolean(values.type):  # trueValues and falseValues are how texts spell it
+        return Typed(values.cast(pa.float64()), pa.repeat(pa.scalar(value=False), len(values)))
+    values = values.cast(pa.string())
     true = pc.is_in(values, pa.array(column.true_values))
     false = pc.is_in(values, pa.array(column.false_values))
     known = pc.or_(true, false)
@@ -139,6 +142,8 @@ def _booleans(column: Column, values: pa.Array) -> Typed:
 
 
 def _times(column: Column, values: pa.Array) -> Typed:
+    if column.format and (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        values = values.cast(pa.string())  # 20240131 is a day by its digits
     if pa.types.is_string(values.type):
         found = parse_times(values, column.format)
     elif pa.types.is_temporal(values.type):

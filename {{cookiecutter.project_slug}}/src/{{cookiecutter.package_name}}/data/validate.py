@@ -12,7 +12,7 @@ from ..layout import Layout
 from ..params import RULES, Validate, load_params
 from .profile import drift, is_default, profile, profiled
 from .rules import broken
-from .table import FAULTS, REASONS, read_table, write_table
+from .table import FAULTS, JOINED, REASONS, read_table, write_table
 
 
 def run(layout: Layout = Layout()) -> None:
@@ -30,8 +30,9 @@ def run(layout: Layout = Layout()) -> None:
     breaks = _breaks(frame, contract)
     rejecting = [name for name, rule in limits.rules.items() if rule.severity != "warn"]
     reasons = breaks[breaks["rule"].isin(rejecting)].groupby("index")["reason"].agg("; ".join)
-    valid = frame.drop(index=reasons.index, columns=FAULTS)
-    rejected = frame.loc[reasons.index].drop(columns=FAULTS)
+    frame = frame.drop(columns=[FAULTS, JOINED])
+    valid = frame.drop(index=reasons.index)
+    rejected = frame.loc[reasons.index]
     rejected[REASONS] = reasons.astype(str)
     reference = read_json(layout.reference) if layout.reference.exists() else None
     report = _report(frame, breaks, contract, limits)
@@ -48,7 +49,7 @@ def run(layout: Layout = Layout()) -> None:
             for name in empty
         ),
         *_too_many(report, limits, reference, layout),
-        *_too_little(valid, contract, limits, layout),
+        *_too_little(valid, len(rejected), contract, limits, layout),
         *_changed(report, layout),
     ]
     report["refusals"] = refusals
@@ -135,10 +136,12 @@ def _too_many(
         allowed = 0.0 if rule.severity == "stop" else rule.max_share
         if (share := found["rows"] / size) > allowed:
             columns = ", ".join(f"{key} {count}" for key, count in found["columns"].items())
+            drop = ", dropping required: true where a value may be missing"
             yield (
                 f"{name}: {found['rows']} of {size} rows ({columns}), a share of {share:.4f}"
                 f" against {allowed} in {layout.params}; see {layout.rejected}, then correct the"
-                f" source, {layout.contract}, or validate.rules.{name}"
+                f" source, {layout.contract}{drop if name == 'missing' else ''}, or"
+                f" validate.rules.{name}"
             )
     faulty = report["rejected"] - report["unlabelled"]
     if (share := faulty / size) > limits.max_rejected_share:
@@ -160,13 +163,16 @@ def _too_many(
 
 
 def _too_little(
-    valid: pd.DataFrame, contract: Contract, limits: Validate, layout: Layout
+    valid: pd.DataFrame, rejected: int, contract: Contract, limits: Validate, layout: Layout
 ) -> Iterator[str]:
     """What there is too little of."""
     if len(valid) < limits.min_rows:
+        step = f"add rows to {contract.source.path}"
+        if rejected:
+            step = f"{rejected} are rejected: {layout.rejected} says why, so mend that first"
         yield (
             f"{len(valid)} valid rows are left, fewer than validate.min_rows {limits.min_rows} in"
-            f" {layout.params}; add rows to {contract.source.path}"
+            f" {layout.params}; {step}"
         )
     for label in contract.labels:
         share = float((valid[contract.target.name] == label).mean()) if len(valid) else 0.0

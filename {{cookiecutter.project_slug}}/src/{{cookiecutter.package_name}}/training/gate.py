@@ -262,8 +262,8 @@ def as_markdown(report: Mapping[str, Any]) -> str:
 
 MORE_IS_BETTER = r"(skill|saving|accuracy|roc_auc|r2|recall_.*)$"
 REMEDIES = {
-    "min_gain_over_constant": "the model is surely no better than a constant: improve the data or"
-    " the model",
+    "min_gain_over_constant": "the model is not surely better than a constant: improve the data"
+    " or the model",
     "min_gain_over_rules": "the model is not surely better than the rules in baseline.yaml: serve"
     " those, or improve the data or the model",
     "min_gain_over_simpler": "the model is not surely better than a linear one: take that, by"
