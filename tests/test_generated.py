@@ -140,7 +140,13 @@ def pythons() -> list[Path]:
 SUITES: dict[str, tuple[dict[str, str], int | None, tuple[str, ...]]] = {
     "default": ({}, None, ("train", "check", "test")),
     "regression-oldest": (
-        {"task": "regression", "cloud": "none", "licence": "Apache-2.0", **LONGEST},
+        {
+            "task": "regression",
+            "cloud": "none",
+            "tuning": "yes",
+            "licence": "Apache-2.0",
+            **LONGEST,
+        },
         0,
         ("check", "test", "train"),
     ),

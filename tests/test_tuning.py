@@ -147,6 +147,8 @@ def test_without_it_dvc_compares_runs_as_the_readme_says(
         shutil.copy(trained.path / name, made.path / name)
     made.run("make", "train", env=env)
     commit_all(made.path, "Trained")
+    for name in ("name", "email"):
+        made.run("git", "config", f"user.{name}", "somebody@localhost")
     text = made.read("README.md").replace("\n", " ")
     run, show, apply = map(shlex.split, re.findall(r"`(uv run dvc exp [^`]+)`", text))
     assert run[5:] == ["-S", "model.profiles.accurate.parameters.max_leaf_nodes=31"]
