@@ -190,7 +190,7 @@ def test_odd_answer_makes_a_valid_project(
 
 
 def test_prompts_help_and_defaults_work(template: Path, tmp_path: Path) -> None:
-    result = cookiecutter(tmp_path, template, input="Café prices\n\n\n\n\n2\n\n\n")
+    result = cookiecutter(tmp_path, template, input="Café prices\n\n\n\n\n2\n\n\n\n")
     assert result.returncode == 0, result.stderr
     assert "lower case, digits, hyphens, 40 at most) (cafe-prices)" in " ".join(
         result.stdout.split()

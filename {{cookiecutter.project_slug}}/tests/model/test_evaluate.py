@@ -1,13 +1,95 @@
-"""One set of figures, in development and for what production has answered."""
+"""One set of figures, in development and for production, and beside the champion's."""
 
+import re
+import shutil
+from collections.abc import Callable
+
+import numpy as np
 import pandas as pd
 import pytest
 
 from {{ cookiecutter.package_name }}.contract import Contract
-from {{ cookiecutter.package_name }}.errors import TrainingError
-from {{ cookiecutter.package_name }}.files import read_json
+from {{ cookiecutter.package_name }}.errors import GateError, TrainingError
+from {{ cookiecutter.package_name }}.features import DERIVED_FILE
+from {{ cookiecutter.package_name }}.files import read_json, write_json
 from {{ cookiecutter.package_name }}.layout import Layout
-from {{ cookiecutter.package_name }}.training import evaluate
+from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
+
+
+@pytest.fixture
+def crowned(layout: Layout) -> Layout:
+    """The layout, with its own model as the champion."""
+    shutil.rmtree(layout.champion)
+    layout.champion.mkdir()
+    shutil.copytree(layout.serving, layout.champion / "model")
+    shutil.copy(DERIVED_FILE, layout.champion / "derived.py")
+    write_json(layout.champion / "champion.json", {"version": "model@v1.0.0", "reason": None})
+    return layout
+
+
+def judge_again(layout: Layout) -> None:
+    for stage in (evaluate, export, gate):
+        stage.run(layout)
+
+
+def test_the_same_model_is_neither_better_nor_worse(crowned: Layout) -> None:
+    judge_again(crowned)
+    metrics = read_json(crowned.metrics)
+    assert metrics["gains"]["champion"] == {"mean": 0, "low": 0, "high": 0}
+    assert metrics["others"]["champion"]["saving"] == pytest.approx(
+        metrics["metrics"]["saving"], abs=metrics["metrics"]["cost"]
+    )
+    assert read_json(crowned.gate_report)["champion"] == "model@v1.0.0"
+
+
+def test_a_worse_model_is_refused(crowned: Layout, contract: Contract) -> None:
+    frame = pd.read_parquet(crowned.train)
+    name = contract.target.name
+    places = np.random.default_rng(0).permutation(len(frame))[: int(len(frame) * 0.9)]
+    values = frame[name].to_numpy(object).copy()
+    values[places] = np.random.default_rng(1).permutation(values[places])
+    frame[name] = values if contract.labels else values.astype(float)
+    frame.to_parquet(crowned.train, index=False)
+    train.run(crowned)
+    with pytest.raises(GateError, match="REFUSED loss saved against champion, upper end: -"):
+        judge_again(crowned)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda folder: (folder / "model" / "model.json").unlink(), "model.json cannot be read"),
+        (lambda folder: (folder / "derived.py").write_text("DERIVED = ()", "utf-8"), "derived.py"),
+    ],
+)
+def test_a_champion_that_cannot_answer_is_refused_with_the_reason(
+    spoil: Callable[..., None], reason: str, crowned: Layout
+) -> None:
+    spoil(crowned.champion)
+    with pytest.raises(GateError, match=f"(?s)REFUSED champion model@v1.0.0 compared: .*{reason}"):
+        judge_again(crowned)
+
+
+def test_a_champion_that_could_not_be_brought_is_refused(crowned: Layout) -> None:
+    said = {"version": None, "reason": "this clone is shallow"}
+    write_json(crowned.champion / "champion.json", said)
+    with pytest.raises(GateError, match="REFUSED champion .* this clone is shallow"):
+        judge_again(crowned)
+
+
+def test_a_champion_of_columns_that_are_gone_is_refused(
+    crowned: Layout, contract: Contract
+) -> None:
+    column = contract.features[-1].name
+    text = crowned.contract.read_text(encoding="utf-8")
+    field = re.search(rf"  - name: {column}\n(    .*\n?)+", text)
+    assert field
+    crowned.contract.write_text(text.replace(field[0], ""), encoding="utf-8")
+    for path in (crowned.train, crowned.test):
+        pd.read_parquet(path).drop(columns=[column]).to_parquet(path, index=False)
+    train.run(crowned)
+    with pytest.raises(GateError, match=f"REFUSED champion .*: it needs {column}, which these"):
+        judge_again(crowned)
 
 
 def test_rows_from_production_get_the_same_figures(layout: Layout, contract: Contract) -> None:
