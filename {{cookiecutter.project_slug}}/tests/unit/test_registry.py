@@ -300,6 +300,7 @@ def test_a_lock_that_is_in_no_commit_is_refused(project: Path) -> None:
 
 def other_model(folder: Path) -> None:
     fill(folder / "models" / "serving", 2)
+    judge(folder)
 
 
 def other_metrics(folder: Path) -> None:
@@ -336,7 +337,7 @@ def stale_lock(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (other_model, "models/serving: not what dvc.lock names; make train"),
+        (other_model, "models/serving, reports/gate.json: not what dvc.lock names; make train"),
         (other_metrics, "reports/metrics.json: not what dvc.lock names"),
         (no_metrics, "reports/metrics.json: not what dvc.lock names.*make pull"),
         (other_gate, "reports/gate.json: not what dvc.lock names"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from ..contract import Contract, load_contract
 from ..data.table import read_table
@@ -39,6 +40,12 @@ def run(layout: Layout = Layout(), rows: Path | None = None, to: Path | None = N
     Raises:
         TrainingError: a label has no row, or a group is none that the contract declares.
     """
+    # The order of sums, and so their last digit, is not to depend on the number of processors.
+    with threadpool_limits(limits=1, user_api="blas"):
+        _evaluate(layout, rows, to)
+
+
+def _evaluate(layout: Layout, rows: Path | None, to: Path | None) -> None:
     if (rows is None) != (to is None):
         raise TrainingError("evaluate --rows and --to belong together; give both, or neither")
     contract = load_contract(layout.contract)

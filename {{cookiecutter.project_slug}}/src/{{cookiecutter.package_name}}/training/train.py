@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..contract import Contract, load_contract
 from ..data.table import read_table
@@ -25,6 +26,12 @@ def run(layout: Layout = Layout()) -> None:
         TrainingError: a label has no training row, or the estimator cannot be built or fitted.
         ParamsError: value does not fit the contract.
     """
+    # The order of sums, and so their last digit, is not to depend on the number of processors.
+    with threadpool_limits(limits=1, user_api="blas"):
+        _train(layout)
+
+
+def _train(layout: Layout) -> None:
     contract = load_contract(layout.contract)
     params = load_params(layout.params)
     check_value(contract, params.value)
