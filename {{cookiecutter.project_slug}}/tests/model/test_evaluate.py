@@ -71,10 +71,19 @@ def test_a_champion_that_cannot_answer_is_refused_with_the_reason(
 
 
 def test_a_champion_that_could_not_be_brought_is_refused(crowned: Layout) -> None:
+    said = {"version": "model@v1.0.0", "reason": "the remote lacks it"}
+    write_json(crowned.champion / "champion.json", said)
+    with pytest.raises(GateError, match="REFUSED champion model@v1.0.0 .* the remote lacks it"):
+        judge_again(crowned)
+
+
+def test_where_no_champion_can_be_known_that_is_said(
+    crowned: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
     said = {"version": None, "reason": "this clone is shallow"}
     write_json(crowned.champion / "champion.json", said)
-    with pytest.raises(GateError, match="REFUSED champion .* this clone is shallow"):
-        judge_again(crowned)
+    judge_again(crowned)
+    assert "ADVICE  champion that may be in production" in capsys.readouterr().out
 
 
 def test_a_champion_of_columns_that_are_gone_is_refused(

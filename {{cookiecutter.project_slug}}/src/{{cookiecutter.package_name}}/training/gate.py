@@ -102,15 +102,16 @@ def judge_model(
     """What the model has to reach on the held-out rows."""
     champion = metrics["champion"]
     if champion["reason"] is not None and limits.min_gain_over_champion is not None:
-        yield _check(
-            limits,
+        known = champion["version"]
+        yield Check(
             "min_gain_over_champion",
-            f"champion {champion['version']} compared: {champion['reason']}",
+            f"champion {known or 'that may be in production'} compared: {champion['reason']}",
             0,
             "at least",
             1,
             "the model in production was not compared: correct that, or set"
             " gate.min_gain_over_champion to null for this one change",
+            advisory=known is None or "min_gain_over_champion" in limits.advisory,
         )
     for other, gain in metrics["gains"].items():
         key = f"min_gain_over_{other}"
