@@ -19,8 +19,8 @@ DERIVED = Path(__file__).parent.with_name("derived.py")
 def run(layout: Layout = Layout()) -> None:
     """Write its folder: version, model, and the derived features that belong to it.
 
-    Where it cannot be brought, the reason stands there. The gate refuses for it, but where the
-    clone has too little history to tell whether there is one: only advice is given then.
+    Where it cannot be brought, the reason stands there, and the gate refuses for it. A shallow
+    clone cannot tell whether there is one, and goes on: it can register nothing either.
     """
     said: dict[str, str | None] = {"version": None, "reason": None}
     with replaced(layout.champion) as new:
@@ -38,6 +38,9 @@ def run(layout: Layout = Layout()) -> None:
 
 def _present(layout: Layout) -> tuple[Registry | None, str | None]:
     if not (layout.root / ".git").exists():
+        return None, None
+    if git("rev-parse", "--is-shallow-repository").strip() == "true":
+        print("champion: none is known in a shallow clone; git fetch --unshallow --tags", flush=True)
         return None, None
     registry = open_registry()
     champion = state(registry.ledger(STAGE)).champion
