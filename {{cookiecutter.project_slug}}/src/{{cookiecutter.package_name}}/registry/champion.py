@@ -40,7 +40,7 @@ def _present(layout: Layout) -> tuple[Registry | None, str | None]:
     if not (layout.root / ".git").exists():
         return None, None
     if git("rev-parse", "--is-shallow-repository").strip() == "true":
-        print("champion: none is known in a shallow clone; git fetch --unshallow --tags", flush=True)
+        print("champion: a shallow clone knows none; git fetch --unshallow --tags", flush=True)
         return None, None
     registry = open_registry()
     champion = state(registry.ledger(STAGE)).champion
