@@ -78,7 +78,7 @@ def test_a_feature_is_added_as_contributing_shows(
     assert api_after == api
     changed = made.run("uv", "run", "--locked", "dvc", "metrics", "diff", env=env).stdout
     assert re.search(rf"single_feature\.{name} +- +0\.", changed)
-    assert re.search(r"model\.roc_auc +0\.\d+ +0\.\d+ +-?0\.\d+", changed)
+    assert re.search(r"metrics\.roc_auc +0\.\d+ +0\.\d+ +-?0\.\d+", changed)
     files = (f"src/{made.package.name}/derived.py", f"tests/unit/test_{name}.py")
     for check in (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",)):
         made.run("uv", "run", "--locked", *check, *files)
