@@ -88,7 +88,7 @@ def test_a_model_is_registered_promoted_fetched_served_and_rolled_back(
     registry = ("python", "-m", registered.package.name, "registry")
     environment = {"PATH": f"{registered.path / '.venv' / 'bin'}:{outside()['PATH']}"}
     differences = registered.run(*registry, "diff", "v1.0.0", "v1.1.0", env=environment).stdout
-    assert re.search(r"params.model.profiles.accurate.parameters.max_leaf_nodes +15 +7\n", differences)
+    assert re.search(r"accurate.parameters.max_leaf_nodes +15 +7\n", differences)
     assert re.search(r"figures.roc_auc +0\.\d+ +0\.\d+\n", differences)
     assert "contract" not in differences
 
