@@ -116,7 +116,8 @@ def original(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "dvc.yaml": PIPELINE,
         ".gitignore": "/models/\n/data/\n/reports/\n/remote/\n",
         ".dvc/.gitignore": "/cache\n/tmp\n/config.local\n",
-        ".dvc/config": f"[core]\n    analytics = false\n    site_cache_dir = {base / 'site'}\n",
+        ".dvc/config": "[cache]\n    dir = cache\n"
+        f"[core]\n    analytics = false\n    site_cache_dir = {base / 'site'}\n",
     }
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
