@@ -13,12 +13,12 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Project, make_once, outside, run_in
+from conftest import ROOT, Project, commit_all, make_once, outside, run_in
 from filelock import FileLock
 
 STAND_INS = ROOT / "tests" / "stand_ins"
@@ -144,6 +144,18 @@ def train(shared: Path, project: Project) -> Project:
         run_in(folder, "make", "train", env=dvc_cache(shared))
 
     return Project(make_once(shared / "trained", make), project.answers)
+
+
+def trained_again(fresh: Callable[..., Project], shared: Path, project: Project) -> Project:
+    """A fresh project with its own history, in which the shared one's training is committed."""
+    env = dvc_cache(shared)
+    trained, made = train(shared, project), fresh()
+    made.run("make", "repository", env=env)
+    for name in ("dvc.lock", "data/reference.json"):
+        shutil.copy(trained.path / name, made.path / name)
+    made.run("make", "train", env=env)
+    commit_all(made.path, "Trained")
+    return made
 
 
 def dvc_cache(shared: Path) -> dict[str, str]:

@@ -8,40 +8,40 @@ import pytest
 from conftest import Project
 from machine import train
 
-GATE, MEASURE = "training/gate.py", "training/measure.py"
+JUDGE, MEASURE = "training/judge.py", "training/measure.py"
 DECISION, VALUE, TRAIN = "decision.py", "training/value.py", "training/train.py"
 KEEPS = 'return self.figure >= self.limit if self.rule == "at least" else self.figure <= self.limit'
 MUTANTS = [
     # A comparison turned round, or its end moved.
-    (GATE, "return self.figure > self.limit", "return self.figure < self.limit"),
-    (GATE, "return self.figure > self.limit", "return self.figure >= self.limit"),
+    (JUDGE, "return self.figure > self.limit", "return self.figure < self.limit"),
+    (JUDGE, "return self.figure > self.limit", "return self.figure >= self.limit"),
     (
-        GATE,
+        JUDGE,
         KEEPS,
         KEEPS.replace("figure >=", "figure <="),
     ),
     (
-        GATE,
+        JUDGE,
         KEEPS,
         KEEPS.partition(" if")[0],
     ),
     # A limit ignored.
-    (GATE, "            limits.max_group_gap,\n", "            1.0,\n"),
-    (GATE, '        hurdle,\n        "the model', '        0.0,\n        "the model'),
-    (GATE, 'if not each["small"] and', "if"),
-    (GATE, "if (limit := getattr(limits, key)) is None:", 'if other == "rules":'),
-    (GATE, '0.0 if artefact["linear"] else limits', "limits"),
-    (GATE, "if name.lower() in denied", "if name in denied"),
+    (JUDGE, "            limits.max_group_gap,\n", "            1.0,\n"),
+    (JUDGE, '        hurdle,\n        "the model', '        0.0,\n        "the model'),
+    (JUDGE, 'if not each["small"] and', "if"),
+    (JUDGE, "if (limit := getattr(limits, key)) is None:", 'if other == "rules":'),
+    (JUDGE, '0.0 if artefact["linear"] else limits', "limits"),
+    (JUDGE, "if name.lower() in denied", "if name in denied"),
     # Another figure than the one that is meant.
     (
-        GATE,
+        JUDGE,
         'end, rule = ("high", "at least") if other == "champion" else ("low", "above")',
         'end, rule = "mean", "above"',
     ),
-    (GATE, 'metrics["metrics"]["saving"]', 'metrics["metrics"]["skill"]'),
-    (GATE, 'gap["sure"],', 'gap["gap"],'),
-    (GATE, 'max(metrics["single_feature"].items()', 'min(metrics["single_feature"].items()'),
-    (GATE, 'each["intervals"][name][1]\n', 'each["metrics"][name]\n'),
+    (JUDGE, 'metrics["metrics"]["saving"]', 'metrics["metrics"]["skill"]'),
+    (JUDGE, 'gap["sure"],', 'gap["gap"],'),
+    (JUDGE, 'max(metrics["single_feature"].items()', 'min(metrics["single_feature"].items()'),
+    (JUDGE, 'each["intervals"][name][1]\n', 'each["metrics"][name]\n'),
     # A figure that is computed wrongly.
     (MEASURE, '"skill": 1 - of["loss"] / of["constant_loss"]', '"skill": 1 - of["loss"] / rows'),
     (MEASURE, '(of["constant_cost"] - of["cost"])', '(of["cost"] - of["constant_cost"])'),
@@ -90,7 +90,7 @@ def test_the_tests_of_the_gates_catch_every_fault(
 ) -> None:
     made = train(shared, project)
     copies = []
-    for number, (name, sound, broken) in enumerate([(GATE, "", ""), *MUTANTS]):
+    for number, (name, sound, broken) in enumerate([(JUDGE, "", ""), *MUTANTS]):
         copies.append(tmp_path / f"{number}")
         shutil.copytree(made.package, copies[-1] / made.package.name)
         path = copies[-1] / made.package.name / name

@@ -1,13 +1,12 @@
 """The page on a dataset in a browser, and what DVC shows of two versions."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Project, commit_all, run_in
-from machine import dvc_cache, tool, train
+from machine import dvc_cache, tool, trained_again
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -32,13 +31,7 @@ def test_a_refused_dataset_has_a_page_and_two_versions_are_compared(
     fresh: Callable[..., Project], project: Project, shared: Path, tmp_path: Path
 ) -> None:
     env = dvc_cache(shared)
-    trained = train(shared, project)
-    made = fresh()
-    made.run("make", "repository", env=env)
-    for name in ("dvc.lock", "data/reference.json"):
-        shutil.copy(trained.path / name, made.path / name)
-    made.run("make", "train", env=env)
-    commit_all(made.path, "Trained")
+    made = trained_again(fresh, shared, project)
     table = made.path / "data" / "sample" / "credit.csv"
     params = made.path / "params.yaml"
     head, *rows = table.read_text(encoding="utf-8").splitlines()

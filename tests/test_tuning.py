@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,8 +12,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Project, commit_all, outside
-from machine import dvc_cache, stop, train
+from conftest import Project, outside
+from machine import dvc_cache, stop, trained_again
 
 COMMANDS = ("tune", "ablation", "staleness")
 TRIALS = 6
@@ -140,13 +139,7 @@ def test_without_it_dvc_compares_runs_as_the_readme_says(
     fresh: Callable[..., Project], project: Project, shared: Path
 ) -> None:
     env = dvc_cache(shared)
-    trained = train(shared, project)
-    made = fresh()
-    made.run("make", "repository", env=env)
-    for name in ("dvc.lock", "data/reference.json"):
-        shutil.copy(trained.path / name, made.path / name)
-    made.run("make", "train", env=env)
-    commit_all(made.path, "Trained")
+    made = trained_again(fresh, shared, project)
     for name in ("name", "email"):
         made.run("git", "config", f"user.{name}", "somebody@localhost")
     text = made.read("README.md").replace("\n", " ")

@@ -1,5 +1,7 @@
 """Decision: from probabilities to the label that costs least."""
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 
@@ -23,7 +25,11 @@ class Decision(Strict):
         """
         if self.threshold is not None:
             return (probabilities[:, 1] >= self.threshold).astype(np.int64)
-        return np.asarray((probabilities @ np.array(self.costs)).argmin(axis=1), np.int64)
+        return np.asarray((probabilities @ self._costs).argmin(axis=1), np.int64)
+
+    @cached_property
+    def _costs(self) -> npt.NDArray[np.float64]:
+        return np.array(self.costs)
 
 
 def best_threshold(

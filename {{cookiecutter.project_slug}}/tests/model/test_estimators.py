@@ -25,7 +25,7 @@ from {{ cookiecutter.package_name }}.training import export
 from {{ cookiecutter.package_name }}.training.boosters import float32_below
 from {{ cookiecutter.package_name }}.training.evaluate import answers
 from {{ cookiecutter.package_name }}.training.export import to_onnx
-from {{ cookiecutter.package_name }}.training.gate import judge_artefact
+from {{ cookiecutter.package_name }}.training.judge import judge_artefact
 from {{ cookiecutter.package_name }}.training.measure import losses
 from {{ cookiecutter.package_name }}.training.parity import compare, probes
 from {{ cookiecutter.package_name }}.training.pipeline import build, build_constant, is_linear

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
@@ -16,6 +18,8 @@ from {{ cookiecutter.package_name }}.training import evaluate, export, gate, tra
 from {{ cookiecutter.package_name }}.training.pipeline import build_constant
 from {{ cookiecutter.package_name }}.training.rows import to_rows
 from {{ cookiecutter.package_name }}.training.skops_file import load, save
+
+Targets = npt.NDArray[Any]
 
 
 def judge_again(layout: Layout) -> None:
@@ -89,16 +93,23 @@ def test_a_leaking_column_is_refused_by_name(layout: Layout, contract: Contract)
         judge_again(layout)
 
 
-def test_a_leaking_category_is_refused_by_name(layout: Layout, contract: Contract) -> None:
-    column = contract.categories[0].name
+def spoil(
+    layout: Layout, contract: Contract, column: str, tell: Callable[[Targets], list[str] | Targets]
+) -> None:
+    """Let a column tell the target, of few steps where it is a value."""
     for path in (layout.train, layout.test):
         frame = pd.read_parquet(path)
         targets = to_rows(contract, frame).targets
         if not contract.labels:
             targets = (targets / targets.std()).round().clip(1, 3)
             frame[contract.target.name] = targets
-        frame[column] = [f"step {target:.0f}" for target in targets]
+        frame[column] = tell(targets)
         frame.to_parquet(path, index=False)
+
+
+def test_a_leaking_category_is_refused_by_name(layout: Layout, contract: Contract) -> None:
+    column = contract.categories[0].name
+    spoil(layout, contract, column, lambda targets: [f"step {each:.0f}" for each in targets])
     with pytest.raises(GateError, match=f"REFUSED leakage: {re.escape(column)} alone"):
         judge_again(layout)
 
@@ -108,14 +119,11 @@ def test_a_leak_that_a_derived_feature_finds_is_refused_by_its_name(
 ) -> None:
     column, random = contract.numbers[0], np.random.default_rng(0)
     derive("last_digit", Numbers, [column], lambda values: values % 10)
-    for path in (layout.train, layout.test):
-        frame = pd.read_parquet(path)
-        targets = to_rows(contract, frame).targets
-        if not contract.labels:
-            targets = (targets / targets.std()).round().clip(1, 3)
-            frame[contract.target.name] = targets
-        frame[column.name] = 10.0 * random.integers(10_000, size=len(targets)) + targets
-        frame.to_parquet(path, index=False)
+
+    def hide(targets: Targets) -> Targets:
+        return 10.0 * random.integers(10_000, size=len(targets)) + targets
+
+    spoil(layout, contract, column.name, hide)
     train.run(layout)
     with pytest.raises(GateError, match="REFUSED leakage: last_digit alone predicts the target"):
         judge_again(layout)

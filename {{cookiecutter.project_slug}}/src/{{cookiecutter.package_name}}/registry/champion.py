@@ -26,8 +26,8 @@ def run(layout: Layout = Layout()) -> None:
     with replaced(layout.champion) as new:
         new.mkdir()
         try:
-            registry, version = _present(layout)
-            if registry and version:
+            if present := _present(layout):
+                registry, version = present
                 said["version"] = f"{registry.name}@{version}"
                 _bring(registry, version, new)
         except ProjectError as fault:
@@ -36,15 +36,15 @@ def run(layout: Layout = Layout()) -> None:
     print(f"champion: {said['reason'] or said['version'] or f'nothing is in {STAGE} yet'}")
 
 
-def _present(layout: Layout) -> tuple[Registry | None, str | None]:
+def _present(layout: Layout) -> tuple[Registry, str] | None:
     if not (layout.root / ".git").exists():
-        return None, None
+        return None
     if git("rev-parse", "--is-shallow-repository").strip() == "true":
         print("champion: a shallow clone knows none; git fetch --unshallow --tags", flush=True)
-        return None, None
+        return None
     registry = open_registry()
     champion = state(registry.ledger(STAGE)).champion
-    return registry, champion.version if champion else None
+    return (registry, champion.version) if champion else None
 
 
 def _bring(registry: Registry, version: str, new: Path) -> None:

@@ -24,7 +24,7 @@ def git(*arguments: str, given: str = "") -> str:
         VersionError: git refuses.
     """
     done = subprocess.run(  # noqa: S603  (no shell)
-        ["git", *arguments],  # noqa: S607
+        ["git", *arguments],  # noqa: S607  (the git of whoever runs it)
         input=given.encode("utf-8"),
         capture_output=True,
         check=False,

@@ -1,14 +1,13 @@
 """The champion: what the model in production answers to the rows that a new one is judged by."""
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..contract import Contract, load_contract
-from ..errors import ProjectError
+from ..contract import Contract
+from ..errors import ContractError, ProjectError, TrainingError
 from ..features import Encoder, Function
 from ..files import read_json
 from ..layout import Layout
@@ -31,28 +30,32 @@ def by_champion(
         described = read_json(layout.champion / "champion.json")
     if described["version"] is None or described["reason"]:
         return described, None
-    folder = layout.champion / "model"
-    its = load_contract(folder / "contract.yaml")
-    lacking = [column.name for column in its.features if column.name not in frame]
-    if (its.target.name, its.labels) != (contract.target.name, contract.labels):
-        return described | {"reason": "it predicts another target"}, None
-    if lacking:
-        return described | {"reason": f"it needs {', '.join(lacking)}, which these rows lack"}, None
     try:
-        derived = layout.champion / "derived.py"
-        functions = _functions(derived)
-        predictor = load_predictor(folder, derived, functions)
-        columns = {column.name: frame[column.name].tolist() for column in its.features}
-        rows = Encoder(its, functions).columns(columns)
-        return described, predictor.answers(rows)
+        return described, _answers(layout.champion, contract, frame)
     except ProjectError as fault:
         return described | {"reason": str(fault)}, None
 
 
+def _answers(folder: Path, contract: Contract, frame: pd.DataFrame) -> Floats:
+    derived = folder / "derived.py"
+    functions = _functions(derived)
+    predictor = load_predictor(folder / "model", derived, functions)
+    its = predictor.contract
+    if (its.target.name, its.labels) != (contract.target.name, contract.labels):
+        raise TrainingError("it predicts another target")
+    if lacking := [column.name for column in its.features if column.name not in frame]:
+        raise TrainingError(f"it needs {', '.join(lacking)}, which these rows lack")
+    columns = {column.name: frame[column.name].tolist() for column in its.features}
+    return predictor.answers(Encoder(its, functions).columns(columns))
+
+
 def _functions(path: Path) -> Sequence[Function]:
     """What that version's derived.py lists; it may import what is beside today's."""
-    name = f"{__package__.rpartition('.')[0]}.champion_derived"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-    spec.loader.exec_module(module)  # type: ignore[union-attr]
-    return tuple(module.DERIVED)
+    package = __package__.rpartition(".")[0]
+    content: dict[str, Any] = {"__package__": package, "__name__": f"{package}.champion_derived"}
+    try:
+        # Of a commit of this repository; executed, since an import would write beside it.
+        exec(compile(path.read_bytes(), path, "exec"), content)  # noqa: S102  (our own code)
+        return tuple(content["DERIVED"])
+    except Exception as fault:  # the file is the team's, and may raise anything
+        raise ContractError(f"{path} cannot be run: {type(fault).__name__}: {fault}") from fault

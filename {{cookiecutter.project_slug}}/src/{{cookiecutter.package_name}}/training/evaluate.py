@@ -18,7 +18,7 @@ from ..layout import Layout
 from ..params import Params, load_params
 from .champion import by_champion
 from .leakage import single_feature
-from .measure import Floats, Outcome, Parts, gain, losses, measure
+from .measure import Floats, Outcome, Parts, gain, losses, measure, metrics_of
 from .parity import TOLERANCE, distance
 from .parts import group_values, slice_values
 from .pipeline import is_linear
@@ -101,7 +101,7 @@ def _compared(
     for name, given in others.items():
         other = judged._replace(answers=given, decision=decision)
         found["gains"][name] = gain(losses(contract, judged.targets, given) - mine, params)
-        found["others"][name] = measure(contract, params, other)["metrics"]
+        found["others"][name] = metrics_of(contract, params, other)
     return found
 
 

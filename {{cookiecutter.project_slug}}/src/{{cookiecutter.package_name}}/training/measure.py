@@ -34,6 +34,11 @@ class Outcome(NamedTuple):
     constant: Floats
     decision: Decision
 
+    def at(self, rows: npt.NDArray[np.bool_]) -> "Outcome":
+        """Some of the rows."""
+        some = (self.targets[rows], self.answers[rows], self.constant[rows])
+        return Outcome(*some, self.decision)
+
 
 class Parts(NamedTuple):
     """For each column that divides the rows, the value that each row belongs to."""
@@ -52,19 +57,18 @@ def measure(
     outer = (1 - params.evaluate.confidence) / 2
 
     def described(rows: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        found = figures(contract, names, table[rows].sum(axis=0), int(rows.sum()))
+        part = outcome.at(rows)
         drawn = weights[:, rows]
         sampled = figures(contract, names, drawn @ table[rows], drawn.sum(axis=1))
         given: dict[str, Any] = {
             "rows": int(rows.sum()),
             "small": bool(rows.sum() < params.evaluate.min_slice_rows),
-            "metrics": {name: _number(value) for name, value in found.items()},
+            "metrics": metrics_of(contract, params, part),
             "intervals": {name: _interval(value, outer) for name, value in sampled.items()},
         }
-        if contract.labels and len(set(outcome.targets[rows])) == len(contract.labels):
-            area, error = roc_auc(outcome.targets[rows], outcome.answers[rows])
+        if "roc_auc" in given["metrics"]:
+            area, error = roc_auc(part.targets, part.answers)
             reach = error * float(norm.ppf(1 - outer))
-            given["metrics"]["roc_auc"] = area
             given["intervals"]["roc_auc"] = [max(area - reach, 0.0), min(area + reach, 1.0)]
         return given
 
@@ -83,6 +87,18 @@ def measure(
         "groups": by_group,
         "gaps": {name: gap(contract, values) for name, values in by_group.items()},
     }
+
+
+def metrics_of(contract: Contract, params: Params, outcome: Outcome) -> dict[str, float | None]:
+    """The task's metrics; None where too few rows say nothing of one."""
+    columns = {name: values.sum() for name, values in terms(contract, params, outcome).items()}
+    sums, rows = np.array(list(columns.values())), len(outcome.targets)
+    found = {
+        name: _number(value) for name, value in figures(contract, list(columns), sums, rows).items()
+    }
+    if contract.labels and len(set(outcome.targets)) == len(contract.labels):
+        found["roc_auc"] = roc_auc(outcome.targets, outcome.answers)[0]
+    return found
 
 
 def losses(contract: Contract, targets: npt.NDArray[Any], given: Floats) -> Floats:

@@ -32,7 +32,8 @@ class Search(Strict):
             return CategoricalDistribution(self.choices)
         whole = isinstance(self.low, int) and isinstance(self.high, int)
         kind: Any = IntDistribution if whole else FloatDistribution
-        return kind(self.low, self.high, log=self.log)  # type: ignore[no-any-return]
+        made: BaseDistribution = kind(self.low, self.high, log=self.log)
+        return made
 
     def rounded(self, value: Any) -> Any:
         """A sampled value as it is tried."""
