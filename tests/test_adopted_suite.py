@@ -130,7 +130,7 @@ def test_the_suite_is_green_and_a_known_customer_comes_back(
     truth = f"Kunden-Nr.,time,Kündigung\nK100007,2099-01-01,{labels[0]}\n"
     (tmp_path / "labels.csv").write_text(truth, encoding="utf-8")
     params = made.path / "params.yaml"
-    late = re.sub(r"max_delay_days: \d+", "max_delay_days: 99999", made.read("params.yaml"))
+    late = re.sub(r"max_delay_days: \d+", "max_delay_days: 36500", made.read("params.yaml"))
     params.write_text(late, encoding="utf-8")
     assert "1 added" in made.run("make", "feedback", f"TRUTH={tmp_path / 'labels.csv'}").stdout
     made.run("make", "train")

@@ -176,6 +176,7 @@ def test_suites_of_the_project_pass(
     assert re.findall(r"Running stage '(\w+)'", again.stdout + again.stderr) == ["champion"]
     if name == "default":
         assert_same_model(made, train(shared, project))
+        assert_no_reference_is_made_again(made)
         assert_service_answers(made)
         assert_architecture_bites(made)
 
@@ -187,6 +188,16 @@ def assert_same_model(one: Project, other: Project) -> None:
     for file in files:
         path = Path("models") / "serving" / file
         assert (one.path / path).read_bytes() == (other.path / path).read_bytes(), file
+
+
+def assert_no_reference_is_made_again(made: Project) -> None:
+    """DVC's cache answers for the other stages, which is no reason to have none."""
+    before = made.read("data/reference.json")
+    for name in ("data/reference.json", "dvc.lock"):
+        (made.path / name).unlink()
+    again = made.run("make", "train").stdout
+    assert re.findall(r"Running stage '(\w+)'", again) == ["validate", "champion"]
+    assert made.read("data/reference.json") == before
 
 
 def assert_service_answers(made: Project) -> None:

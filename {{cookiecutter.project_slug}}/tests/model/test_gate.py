@@ -8,7 +8,12 @@ import pytest
 from {{ cookiecutter.package_name }}.errors import GateError
 from {{ cookiecutter.package_name }}.params import Gate, Params
 from {{ cookiecutter.package_name }}.training.gate import as_markdown
-from {{ cookiecutter.package_name }}.training.judge import Check, judge_artefact, judge_data, judge_model
+from {{ cookiecutter.package_name }}.training.judge import (
+    Check,
+    judge_artefact,
+    judge_data,
+    judge_model,
+)
 
 Metrics = dict[str, Any]
 HURDLE = 5.0

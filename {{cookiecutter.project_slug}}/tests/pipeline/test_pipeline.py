@@ -16,7 +16,6 @@ BY_HAND = {
     *(
         "data/external",
         "data/feedback/rows.parquet",
-        "data/reference.json",
         "docs/model-card",
         "docs/model-card.md",
         "dvc.lock",
