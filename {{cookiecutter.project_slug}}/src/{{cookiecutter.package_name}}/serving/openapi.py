@@ -104,6 +104,19 @@ def _prediction(contract: Contract) -> dict[str, Any]:
                 "description": "The model's probability of this label.",
             },
         }
+        if len(contract.labels) == 2:
+            answer |= {
+                "score": {
+                    "type": "number",
+                    "minimum": 0,
+                    "maximum": 1,
+                    "description": f"The model's probability of {contract.labels[1]}.",
+                },
+                "threshold": {
+                    "type": "number",
+                    "description": f"The score from which the label is {contract.labels[1]}.",
+                },
+            }
     properties = {
         "prediction_id": {"type": "string"},
         "model_version": {"type": "string"},

@@ -55,6 +55,25 @@ class Predictor:
         given = np.asarray(self._answer(features), np.float64)
         return given if self.contract.labels else given.reshape(len(given))
 
+    def outcome(self, answers: Answers) -> dict[str, list[Any]]:
+        """What callers are told, by columns of one entry a row.
+
+        value; or label and probability (of that label), and where the contract has two labels
+        score (the second one's probability) and threshold (the score from which it is given).
+        """
+        labels = self.contract.labels
+        if not labels:
+            return {"value": answers.tolist()}
+        places = self.info.decision.places(answers)
+        told = {
+            "label": [labels[place] for place in places.tolist()],
+            "probability": answers[np.arange(len(answers)), places].tolist(),
+        }
+        threshold = self.info.decision.threshold
+        if threshold is None:
+            return told
+        return told | {"score": answers[:, 1].tolist(), "threshold": [threshold] * len(answers)}
+
 
 def load_predictor(
     folder: Path, derived: Path = DERIVED_FILE, functions: Sequence[Function] | None = None

@@ -66,23 +66,11 @@ class PredictionService:
                 "the model has no finite answer; send less extreme values",
                 [{"row": int(row), "field": None, "message": "no finite answer"} for row in wrong],
             )
-        info, labels = self._predictor.info, self._predictor.contract.labels
-        ids = _new_ids(len(answers))
-        if not labels:
-            return [
-                {"prediction_id": new, "model_version": info.version, "value": value}
-                for new, value in zip(ids, answers.tolist(), strict=True)
-            ]
-        places = info.decision.places(answers)
-        chances = answers[np.arange(len(answers)), places]
+        version = self._predictor.info.version
+        outcome = self._predictor.outcome(answers)
         return [
-            {
-                "prediction_id": new,
-                "model_version": info.version,
-                "label": labels[place],
-                "probability": chance,
-            }
-            for new, place, chance in zip(ids, places.tolist(), chances.tolist(), strict=True)
+            {"prediction_id": new, "model_version": version} | dict(zip(outcome, row, strict=True))
+            for new, *row in zip(_new_ids(len(answers)), *outcome.values(), strict=True)
         ]
 
     def _loggable(self, row: dict[str, Any]) -> dict[str, Any]:
