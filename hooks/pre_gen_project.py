@@ -34,14 +34,14 @@ RESERVED = set(
     markupsafe matplotlib mdurl ml-dtypes mpl-toolkits msal msal-extensions multidict mypy
     mypy-extensions mypyc narwhals networkx nodeenv numpy oauthlib omegaconf onnx onnxmltools
     onnxruntime opentelemetry opentelemetry-api optuna orjson packaging pandas pandas-stubs
-    pandera pathspec pillow platformdirs pluggy pre-commit prettytable prompt-toolkit propcache
-    proto proto-plus protobuf psutil psycopg psycopg-binary public py pyarrow pyasn1
-    pyasn1-modules pycparser pydantic pydantic-core pydantic-settings pydevd-plugins pydot
-    pygit2 pygments pygtrie pyjwt pylab pyparsing pytest pytest-cov python-dateutil
-    python-discovery python-dotenv pywin32 pyyaml requests requests-oauthlib rich ruamel
-    ruamel-yaml ruff s3fs scikit-learn scipy scmrepo semver setuptools shortuuid shtab six
-    skl2onnx sklearn skops skrub smmap sortedcontainers sqlalchemy sqltrie starlette tabulate
-    threadpoolctl tomlkit tqdm truststore typeguard types-pyyaml typing-extensions
+    pandera pathspec pillow platformdirs pluggy pre-commit prettytable prometheus-client
+    prompt-toolkit propcache proto proto-plus protobuf psutil psycopg psycopg-binary public py
+    pyarrow pyasn1 pyasn1-modules pycparser pydantic pydantic-core pydantic-settings
+    pydevd-plugins pydot pygit2 pygments pygtrie pyjwt pylab pyparsing pytest pytest-cov
+    python-dateutil python-discovery python-dotenv pywin32 pyyaml requests requests-oauthlib
+    rich ruamel ruamel-yaml ruff s3fs scikit-learn scipy scmrepo semver setuptools shortuuid
+    shtab six skl2onnx sklearn skops skrub smmap sortedcontainers sqlalchemy sqltrie starlette
+    tabulate threadpoolctl tomlkit tqdm truststore typeguard types-pyyaml typing-extensions
     typing-inspect typing-inspection tzdata tzlocal urllib3 uvicorn uvloop validate vine
     virtualenv voluptuous wcwidth wrapt xgboost xgboost-cpu yaml yarl zc zc-lockfile
     """.split()

@@ -64,6 +64,18 @@ class BodyTooLargeError(RequestError):
     """The body, or its number of rows, exceeds the limit."""
 
 
+class SlowBodyError(RequestError):
+    """The body takes too long to arrive."""
+
+
+class GoneError(RequestError):
+    """The caller left before its body was read."""
+
+
+class OptionError(RequestError):
+    """The query names an option that there is not, or a value that it cannot have."""
+
+
 class MediaTypeError(RequestError):
     """The body is not declared as JSON."""
 

@@ -555,3 +555,22 @@ def test_a_known_id_comes_back_as_one_more_observation(case: Case) -> None:
     ingest.run(layout)
     with pytest.raises(DataError, match=f"duplicate_id: 1 of .* rows .{KEY} 1."):
         validate.run(layout)
+
+
+def test_what_callers_told_the_service_is_joined(case: Case) -> None:
+    for name in ("p", "q", "dry"):
+        case.predict(name)
+    lines = case.log.read_text(encoding="utf-8").splitlines()
+    lines[2] = json.dumps({**json.loads(lines[2]), "dry_run": True})
+    time = (NOON + DAY).isoformat()
+    for number, name in enumerate(["p", "q", "dry"]):
+        answer = case.answers[number % 2]
+        value = answer if case.contract.labels else float(answer)
+        lines.append(json.dumps({"time": time, "prediction_id": name, "feedback": value}))
+    lines.append(json.dumps({"time": time, "level": "INFO", "message": "of the service itself"}))
+    case.log.write_text("\n".join(lines) + '\n{"torn', encoding="utf-8")
+    feedback.run(case.layout, truth=str(case.log), log=str(case.log))
+    report = read_json(case.layout.feedback_report)
+    found = [report[each] for each in ("joined", "orphan", "dry_run", "torn", "predictions")]
+    assert found == [2, 1, 1, 1, 2]
+    assert case.kept() == {"p": case.answers[0], "q": case.answers[1]}

@@ -1,5 +1,11 @@
-from fastapi.testclient import TestClient
+import json
+from pathlib import Path
+from typing import Any
 
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from {{ cookiecutter.package_name }}.contract import Contract
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor
 
 
@@ -17,3 +23,89 @@ def test_the_model_is_described(client: TestClient, predictor: Predictor) -> Non
 
 def test_the_documentation_is_there(client: TestClient) -> None:
     assert "/openapi.json" in client.get("/docs").text
+
+
+def test_the_contract_is_there_as_json_schema(client: TestClient, contract: Contract) -> None:
+    schema = client.get("/v1/contract").json()
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert list(schema["properties"]) == [column.name for column in contract.requested]
+
+
+def counters(client: TestClient) -> dict[tuple[str, ...], float]:
+    """Each sample of /metrics, by its name and the values of its labels."""
+    response = client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+    }
+
+
+def test_what_was_asked_is_counted(
+    client: TestClient, contract: Contract, row: dict[str, Any], predictor: Predictor
+) -> None:
+    field = contract.features[0].name
+    gaps = [column.name for column in contract.features if not column.constraints.required]
+    sparse = row | dict.fromkeys(gaps[:1])
+    answers = client.post("/v1/predictions", json=[row, sparse]).json()
+    answers.append(client.post("/v1/predictions?dry_run=true", json=row).json())
+    assert client.post("/v1/predictions", json={**row, field: []}).status_code == 422
+    assert client.get("/nowhere").status_code == 404
+    found = counters(client)
+    assert found["http_requests_total", "/v1/predictions", "200"] == 2
+    assert found["http_requests_total", "/v1/predictions", "422"] == 1
+    assert found["http_requests_total", "other", "404"] == 1
+    assert found["http_request_duration_seconds_count", "/v1/predictions"] == 3
+    assert found["prediction_dry_runs_total",] == 1
+    assert found["feature_refused_total", field] == 1
+    if gaps:
+        assert found["feature_missing_total", gaps[0]] == 1
+    info = predictor.info
+    assert found["model_info", info.name, info.sha256, info.version] == 1
+    assert found["model_created_timestamp_seconds",] == predictor.created > 1e9
+    if contract.labels:
+        for label in contract.labels:
+            count = sum(answer["label"] == label for answer in answers)
+            assert found["prediction_answers_total", label] == count
+        assert found["prediction_score_count",] == 3
+        scores = [answer.get("score", answer["probability"]) for answer in answers]
+        assert abs(found["prediction_score_sum",] - sum(scores)) < 1e-9
+    else:
+        assert found["prediction_value_count",] == 3
+
+
+def test_a_log_that_fails_is_counted(
+    client: TestClient, row: dict[str, Any], monkeypatch: Any
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write", full)
+        assert client.post("/v1/predictions", json=row).status_code == 503
+    found = counters(client)
+    assert found["prediction_log_failures_total",] == 1
+    assert found["http_requests_total", "/v1/predictions", "503"] == 1
+
+
+def test_a_prediction_is_told_its_outcome(
+    client: TestClient, contract: Contract, row: dict[str, Any], log_file: Path
+) -> None:
+    known = client.post("/v1/predictions", json=row).json()["prediction_id"]
+    target = contract.target
+    outcome = contract.labels[0] if contract.labels else max(target.minimum, 1)
+    told = {"prediction_id": known, target.name: outcome}
+    assert client.post("/v1/feedback", json=told).json() == {"status": "taken"}
+    line = json.loads(log_file.read_text(encoding="utf-8").splitlines()[-1])
+    assert (line["prediction_id"], line["feedback"]) == (known, outcome)
+    for wrong, status in [
+        ({**told, "prediction_id": "x"}, 422),
+        ({**told, target.name: []}, 422),
+        ({**told, "more": 1}, 422),
+        ([told], 422),
+    ]:
+        assert client.post("/v1/feedback", json=wrong).status_code == status
+    headers = {"content-type": "application/json"}
+    assert client.post("/v1/feedback", content="{", headers=headers).status_code == 400
+    assert len(log_file.read_text(encoding="utf-8").splitlines()) == 2

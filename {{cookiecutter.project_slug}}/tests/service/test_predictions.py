@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -292,4 +293,43 @@ def test_a_wrong_or_doubled_key_is_refused(predictor: Predictor, row: Row, log_f
         response = client.post("/v1/predictions", content=body, headers=headers)
         assert response.status_code == 400
         assert "named twice in one row" in response.json()["detail"]
+    assert log_file.read_text(encoding="utf-8") == ""
+
+
+def test_ids_go_into_the_log_and_back(client: TestClient, row: Row, log_file: Path) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"x-request-id": "order-7", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    response = client.post("/v1/predictions", json=[row, row], headers=headers)
+    assert response.headers["x-request-id"] == "order-7"
+    for line in log_file.read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        assert (record["request_id"], record["trace_id"]) == ("order-7", trace)
+    for unfit in ("", "a b", "x" * 129):  # it would break a log, or fill it
+        response = client.post("/v1/predictions", json=row, headers={"x-request-id": unfit})
+        assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
+    assert "trace_id" not in json.loads(log_file.read_text(encoding="utf-8").splitlines()[-1])
+    for path in ("/health/live", "/nowhere"):
+        answer = client.get(path, headers={"x-request-id": "order-8"})
+        assert answer.headers["x-request-id"] == "order-8"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_dry_run_is_answered_and_logged_as_such(
+    client: TestClient, row: Row, log_file: Path
+) -> None:
+    plain = client.post("/v1/predictions?dry_run=false", json=row).json()
+    dry = client.post("/v1/predictions?dry_run=true", json=row).json()
+    assert {**plain, "prediction_id": ""} == {**dry, "prediction_id": ""}
+    served, tried = map(json.loads, log_file.read_text(encoding="utf-8").splitlines())
+    assert tried["dry_run"] is True
+    assert "dry_run" not in served
+
+
+@pytest.mark.parametrize("query", ["dry_run=yes", "dry-run=true", "dry_run=true&dry_run=true"])
+def test_an_unknown_option_is_refused(
+    query: str, client: TestClient, row: Row, log_file: Path
+) -> None:
+    response = client.post(f"/v1/predictions?{query}", json=row)
+    assert response.status_code == 400
+    assert "dry_run" in response.json()["detail"]
     assert log_file.read_text(encoding="utf-8") == ""

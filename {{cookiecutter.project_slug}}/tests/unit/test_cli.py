@@ -57,7 +57,8 @@ def test_a_command_gets_its_arguments(
 ) -> None:
     monkeypatch.chdir(layout.root)
     for given, status, said in [
-        (["feedback"], 2, "the following arguments are required: truth"),
+        (["remote"], 2, "the following arguments are required: url"),
+        (["feedback"], 1, "feedback: logs/predictions.jsonl cannot be read"),
         (["gate", "labels.csv"], 2, "unrecognized arguments: labels.csv"),
         (["feedback", "labels.csv"], 1, "feedback: labels.csv cannot be read"),
     ]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.package_name }}.errors import PredictionLogError, SettingsError
+from {{ cookiecutter.package_name }}.serving import prediction_log
 from {{ cookiecutter.package_name }}.serving.prediction_log import PredictionLog
 
 
@@ -64,3 +65,49 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(SettingsError, match="PREDICTION_LOG .* cannot be opened"):
         PredictionLog(str(tmp_path / "file" / "predictions.jsonl"))
+
+
+def test_a_file_that_was_moved_or_deleted_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_log, "LOOK_SECONDS", 0.0)
+    path = tmp_path / "predictions.jsonl"
+    log = PredictionLog(str(path))
+    for number in range(2):
+        log.append([{"id": number}])
+        if number:
+            path.unlink()
+        else:
+            path.rename(tmp_path / "old")
+        log.append([{"id": number + 10}])
+        assert json.loads(path.read_text(encoding="utf-8")) == {"id": number + 10}
+    log.close()
+
+
+def test_a_full_file_is_put_aside_and_no_line_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_log, "LOOK_SECONDS", 0.0)
+    path = tmp_path / "predictions.jsonl"
+    logs = [PredictionLog(str(path), max_bytes=50) for _ in range(2)]  # of two processes
+    for number in range(40):
+        logs[number % 2].append([{"id": number}])
+    for log in logs:
+        log.close()
+    files = sorted(tmp_path.iterdir())
+    assert len(files) > 5
+    assert max(file.stat().st_size for file in files) < 80
+    lines = "".join(file.read_text(encoding="utf-8") for file in files).splitlines()
+    assert sorted(json.loads(line)["id"] for line in lines) == list(range(40))
+
+
+@pytest.mark.parametrize("fsync", [True, False])
+def test_a_line_is_on_the_disk_where_that_is_asked_for(
+    fsync: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    log = PredictionLog(str(tmp_path / "predictions.jsonl"), fsync=fsync)
+    log.append([{"id": 1}])
+    log.close()
+    assert len(synced) == fsync

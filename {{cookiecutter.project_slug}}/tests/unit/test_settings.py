@@ -10,13 +10,16 @@ def test_the_environment_is_read() -> None:
     environment = {
         "HOST": "0.0.0.0",
         "PORT": "81",
+        "WORKERS": "2",
         "MODEL_DIR": "elsewhere",
         "PREDICTION_LOG": "-",
+        "LOG_FSYNC": "1",
+        "LOG_MAX_BYTES": "5",
         "MAX_ROWS": "7",
         "MAX_BODY_BYTES": "99",
     }
     assert Settings.from_environment(environment) == Settings(
-        "0.0.0.0", 81, Path("elsewhere"), "-", 7, 99
+        "0.0.0.0", 81, 2, Path("elsewhere"), "-", True, 5, 7, 99
     )
     assert Settings.from_environment({}) == Settings()
 
@@ -25,3 +28,8 @@ def test_the_environment_is_read() -> None:
 def test_a_port_that_is_no_number_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="PORT is .* set it to a whole number"):
         Settings.from_environment({"PORT": value})
+
+
+def test_a_choice_is_0_or_1() -> None:
+    with pytest.raises(SettingsError, match="LOG_FSYNC is 'yes'; set it to 0 or 1"):
+        Settings.from_environment({"LOG_FSYNC": "yes"})

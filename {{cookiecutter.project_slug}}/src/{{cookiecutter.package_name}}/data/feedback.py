@@ -10,6 +10,7 @@ import argparse
 import hashlib
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -20,7 +21,19 @@ from ..errors import DataError, VersionError
 from ..files import write_json
 from ..layout import Layout
 from ..params import load_params
-from .labels import INPUTS, LABEL_TIME, LINE, MADE, OWN, PREDICTION_ID, empty, read_log, read_truth
+from .labels import (
+    INPUTS,
+    LABEL_TIME,
+    LINE,
+    MADE,
+    OWN,
+    PREDICTION_ID,
+    Labels,
+    empty,
+    read_log,
+    read_truth,
+    told,
+)
 from .table import read_table, write_table
 from .typed import sound, texts
 
@@ -36,17 +49,24 @@ KINDS = {
     "orphan": "labels for which no prediction had been made by their time",
     "invalid": "labels that contract.yaml does not allow",
     "waiting": "predictions without a label so far",
+    "dry_run": "predictions that were answered and not served",
     "torn": "lines of the log that a crash cut off",
 }
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command is told."""
-    parser.add_argument("truth", help="CSV or Parquet: target, time, and prediction_id or ids")
+    parser.add_argument(
+        "truth",
+        nargs="?",
+        default=LOG,
+        help="CSV or Parquet: target, time, and prediction_id or ids; or a prediction log, for what"
+        " callers told the service (%(default)s)",
+    )
     parser.add_argument("--log", default=LOG, help="the prediction log (%(default)s)")
 
 
-def run(layout: Layout = Layout(), *, truth: str, log: str = LOG) -> None:
+def run(layout: Layout = Layout(), *, truth: str = LOG, log: str = LOG) -> None:
     """Add a row for each prediction that has its first label, and count what became of the rest.
 
     Raises:
@@ -64,7 +84,7 @@ def run(layout: Layout = Layout(), *, truth: str, log: str = LOG) -> None:
     layout.feedback.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(layout.feedback.parent / ".lock"):  # of two joins at once, neither loses rows
         frame = _read(layout, contract)
-        key, labels, invalid = read_truth(Path(truth), contract, counts)
+        key, labels, invalid = _labels(Path(truth), contract, counts)
         by = [column.name for column in key]
         wanted = labels[by].dropna().drop_duplicates()
         offered = []
@@ -89,6 +109,15 @@ def run(layout: Layout = Layout(), *, truth: str, log: str = LOG) -> None:
     for what, meaning in KINDS.items():
         print(f"feedback: {counts[what]} {what} ({meaning})")
     print(f"feedback: {len(frame)} rows in {layout.feedback}; `make train` takes them in")
+
+
+def _labels(truth: Path, contract: Contract, counts: "Counter[str]") -> Labels:
+    if truth.suffix != ".jsonl":
+        return read_truth(truth, contract, counts)
+    with TemporaryDirectory() as folder:
+        table = Path(folder) / f"{truth.stem}.csv"
+        told(truth, contract, table)
+        return read_truth(table, contract, counts)
 
 
 def rows(layout: Layout, contract: Contract) -> pd.DataFrame:

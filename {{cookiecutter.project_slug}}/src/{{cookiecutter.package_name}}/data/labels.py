@@ -1,10 +1,11 @@
 """What feedback reads: labels from the ground truth, predictions from the log."""
 
+import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -16,18 +17,19 @@ from .source import batches, column_names
 from .typed import kind, sound, texts, typed
 
 PREDICTION_ID, LABEL_TIME, TIME = "prediction_id", "label_time", "time"
+TOLD, LEVEL, DRY_RUN = "feedback", "level", "dry_run"
+"""What marks the other lines: told by a caller, the service's own log, answered but not served."""
 MADE, LINE, INPUTS = "(made)", "(line)", "(inputs)"
 """What a prediction has beside its id and key; no names that one would choose for a column."""
 ID = Column(name=PREDICTION_ID, type="string", role="id")
 WHEN = Column(name=TIME, type="datetime", role="time")
 OWN = (ID, WHEN.model_copy(update={"name": LABEL_TIME}))
 """The columns of feedback beside the contract's."""
+Labels = tuple[Sequence[Column], pd.DataFrame, list[str]]
 MAX_EXAMPLES, LINES_AT_ONCE = 5, 1 << 14
 
 
-def read_truth(
-    path: Path, contract: Contract, counts: "Counter[str]"
-) -> tuple[Sequence[Column], pd.DataFrame, list[str]]:
+def read_truth(path: Path, contract: Contract, counts: "Counter[str]") -> Labels:
     """The key of the labels, the valid ones in the order of their times, and invalid examples.
 
     Raises:
@@ -58,6 +60,24 @@ def read_truth(
     return key, pd.concat(pieces).sort_values(LABEL_TIME, kind="stable"), invalid
 
 
+def told(log: Path, contract: Contract, table: Path) -> None:
+    """Write what callers told the service, which stands in its log, as a table of labels.
+
+    Raises:
+        DataError: a line is no JSON object.
+    """
+    target = contract.target
+    words = {True: target.true_values[0], False: target.false_values[0]}
+    with log.open("rb") as lines, table.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow([PREDICTION_ID, TIME, target.name])
+        for line in _lines(log, lines, Counter()):
+            if TOLD in line.content:
+                value = line.content[TOLD]
+                shown = words[value] if isinstance(value, bool) else value
+                rows.writerow([line.content[PREDICTION_ID], line.content[TIME], shown])
+
+
 def read_log(path: Path, key: Sequence[Column], counts: "Counter[str]") -> Iterator[pd.DataFrame]:
     """The predictions of a log: their id, `key`, time, line and inputs; a last batch may be empty.
 
@@ -83,19 +103,44 @@ def empty(columns: Iterable[Column]) -> pd.DataFrame:
     return pd.DataFrame(pa.schema(kinds).empty_table().to_pandas())
 
 
+class _Line(NamedTuple):
+    number: int
+    content: dict[str, Any]
+
+
 def _records(path: Path, counts: "Counter[str]") -> Iterator[tuple[Any, ...]]:
-    """Line, time, and inputs with the id; after a torn line a restarted service may go on."""
+    """Line, time, and inputs with the id, of each prediction that was served."""
     with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+        for number, given in _lines(path, lines, counts):
+            if TOLD in given or LEVEL in given:
+                continue
+            if given.get(DRY_RUN):
+                counts["dry_run"] += 1
+                continue
             try:
-                given = from_json(line.rstrip(b"\r\n"))
                 inputs = given["inputs"] | {PREDICTION_ID: str(given[PREDICTION_ID])}
-                yield number, given["time"], inputs
-            except (KeyError, TypeError, ValueError) as fault:
-                if not str(fault).startswith("EOF while parsing"):
-                    what = f"{path} line {number} is no prediction ({fault})"
-                    raise DataError(f"{what}; take it out") from None
-                counts["torn"] += 1
+                yield number, given[TIME], inputs
+            except (KeyError, TypeError) as fault:
+                raise DataError(_no_line(path, number, fault)) from None
+
+
+def _lines(path: Path, lines: Iterable[bytes], counts: "Counter[str]") -> Iterator[_Line]:
+    """The lines that are whole; after a torn one a restarted service may go on."""
+    for number, line in enumerate(lines, 1):
+        try:
+            given = from_json(line.rstrip(b"\r\n"))
+        except ValueError as fault:
+            if not str(fault).startswith("EOF while parsing"):
+                raise DataError(_no_line(path, number, fault)) from None
+            counts["torn"] += 1
+            continue
+        if not isinstance(given, dict):
+            raise DataError(_no_line(path, number, "no JSON object"))
+        yield _Line(number, given)
+
+
+def _no_line(path: Path, number: int, fault: object) -> str:
+    return f"{path} line {number} is no prediction ({fault}); take it out"
 
 
 def _refuse_columns(path: Path, names: list[str], key: list[str], contract: Contract) -> None:

@@ -1,47 +1,107 @@
 """The application, made from its collaborators."""
 
 import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
+from pathlib import Path
+from time import perf_counter
 from typing import cast
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
+from .endpoint import FAULT, Endpoint, Front, Lifecycle, identify
+from .feedback import FeedbackService
 from .openapi import DocumentedApp
 from .prediction_log import PredictionLog
 from .predictor import Predictor
 from .problem import problem
-from .routes import information_routes, predictions_route
+from .routes import endpoints, information_routes, metrics_route
 from .service import PredictionService
 from .settings import Settings
+from .telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(predictor: Predictor, log: PredictionLog, settings: Settings) -> FastAPI:
-    """The service for one predictor."""
-    app = DocumentedApp(predictor.contract)
-    app.include_router(information_routes(predictor))
-    service = PredictionService(predictor, log, settings.max_rows)
-    # First, since routes are tried in turn and most requests want this one.
-    app.router.routes.insert(0, predictions_route(service, settings.max_body_bytes))
+class Service(DocumentedApp):
+    """Posts go the short way; every other request goes through FastAPI."""
+
+    endpoints: Mapping[str, Endpoint]
+    front: Front
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or run the lifespan."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        if scope["method"] == "POST" and (endpoint := self.endpoints.get(scope["path"])):
+            await endpoint(scope, receive, send)
+            return
+        start = perf_counter()
+        request_id, trace_id = identify(dict(scope["headers"]))
+        status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = self.front.headers(request_id)
+                message = {**message, "headers": [*message["headers"], *own]}
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, send_on)
+        finally:
+            self.front.done("other", status, start, request_id, trace_id)
+
+
+def create_app(
+    predictor: Predictor,
+    log: PredictionLog,
+    settings: Settings,
+    shared: Path | None = None,
+    lifespan: Lifespan | None = None,
+) -> Service:
+    """The service for one predictor.
+
+    shared: a folder that the workers of an instance have in common.
+    """
+    telemetry, lifecycle = Telemetry(predictor, shared), Lifecycle()
+    front = Front(telemetry, lifecycle)
+    service = PredictionService(predictor, log, telemetry, settings.max_rows)
+    feedback = FeedbackService(predictor.contract, log)
+    posts = endpoints(service, feedback, front, settings.max_body_bytes)
+    app = Service(predictor.contract, lifespan)
+    app.front, app.endpoints = front, {each.path: each for each in posts}
+    app.state.lifecycle = lifecycle
+    app.include_router(information_routes(predictor, lifecycle))
+    app.include_router(metrics_route(telemetry))
+    # For 405, and for paths that begin with a prefix.
+    app.router.routes.extend(Route(each.path, each, methods=["POST"]) for each in posts)
     app.add_exception_handler(HTTPException, _http_problem)
-    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _fault)
     return app
 
 
 async def _http_problem(_: Request, fault: Exception) -> Response:
     http = cast(HTTPException, fault)
-    response = problem(HTTPStatus(http.status_code), http.detail)
+    response = _problem(HTTPStatus(http.status_code), http.detail)
     response.headers.update(http.headers or {})
     return response
 
 
-async def _gone(_: Request, __: Exception) -> Response:
-    return problem(HTTPStatus.BAD_REQUEST, "the caller left before the body was read")
-
-
 async def _fault(request: Request, _: Exception) -> Response:
-    logging.getLogger(__name__).exception("%s %s failed", request.method, request.url.path)
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an unexpected fault; it has been logged")
+    logger.exception("%s %s failed", request.method, request.url.path)
+    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, FAULT)
+
+
+def _problem(status: HTTPStatus, detail: str) -> Response:
+    answer = problem(status, detail)
+    return Response(answer.content, answer.status, media_type=answer.media_type.decode())

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from ..contract import Contract
+from .feedback import ID_PATTERN
 
 PROBLEM = {
     "type": "object",
@@ -31,19 +32,39 @@ PROBLEM = {
     "required": ["type", "title", "status", "detail"],
 }
 REFUSALS = {
-    "400": "The body is no JSON text, or names a key twice.",
+    "400": "The body is no JSON text, or names a key twice; or the query has no such option.",
+    "408": "The body took too long to arrive.",
     "413": "The body, or its number of rows, exceeds the limit.",
     "415": "The body is not declared as JSON.",
     "422": "A field is unknown, missing, of a wrong type or out of range; or no answer exists.",
     "503": "The prediction could not be logged, so it is not answered.",
 }
+HEADERS = [
+    {
+        "name": "X-Request-ID",
+        "in": "header",
+        "schema": {"type": "string", "maxLength": 128},
+        "description": "Comes back in the answer and stands in the log; made where there is none.",
+    },
+    {
+        "name": "traceparent",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "W3C Trace Context; its trace id stands in the log.",
+    },
+]
 
 
 class DocumentedApp(FastAPI):
     """A FastAPI app whose OpenAPI document also holds POST /v1/predictions."""
 
-    def __init__(self, contract: Contract) -> None:
-        super().__init__(title=contract.title, description=contract.description, version="1.0.0")
+    def __init__(self, contract: Contract, lifespan: Any = None) -> None:
+        super().__init__(
+            title=contract.title,
+            description=contract.description,
+            version="1.0.0",
+            lifespan=lifespan,
+        )
         self._contract = contract
 
     def openapi(self) -> dict[str, Any]:
@@ -51,6 +72,7 @@ class DocumentedApp(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             document["paths"]["/v1/predictions"] = {"post": _operation(self._contract)}
+            document["paths"]["/v1/feedback"] = {"post": _feedback(self._contract)}
             document["components"]["schemas"] |= {
                 "Row": self._contract.json_schema,
                 "Prediction": _prediction(self._contract),
@@ -64,6 +86,15 @@ def _operation(contract: Contract) -> dict[str, Any]:
     return {
         "summary": f"Predict {contract.target.name} for one row or a list of rows",
         "operationId": "predict",
+        "parameters": [
+            *HEADERS,
+            {
+                "name": "dry_run",
+                "in": "query",
+                "schema": {"enum": ["true", "false"], "default": "false"},
+                "description": "Answered and logged as such, but never counted as served.",
+            },
+        ],
         "requestBody": {
             "required": True,
             "content": {
@@ -75,11 +106,42 @@ def _operation(contract: Contract) -> dict[str, Any]:
                 "description": "One prediction for each row, in the same order.",
                 "content": {"application/json": {"schema": _one_or_many("Prediction")}},
             },
-            **{
-                status: {"description": meaning, "content": _problem_content()}
-                for status, meaning in REFUSALS.items()
-            },
+            **_refusals(),
         },
+    }
+
+
+def _feedback(contract: Contract) -> dict[str, Any]:
+    target = contract.target
+    told = {
+        "type": "object",
+        "properties": {
+            "prediction_id": {"type": "string", "pattern": ID_PATTERN},
+            target.name: target.json_schema,
+        },
+        "required": ["prediction_id", target.name],
+        "additionalProperties": False,
+    }
+    taken = {"type": "object", "properties": {"status": {"const": "taken"}}, "required": ["status"]}
+    return {
+        "summary": f"Tell the true {target.name} of a prediction, for the next training",
+        "operationId": "feedback",
+        "parameters": HEADERS,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": told}}},
+        "responses": {
+            "200": {
+                "description": "It is logged.",
+                "content": {"application/json": {"schema": taken}},
+            },
+            **_refusals(),
+        },
+    }
+
+
+def _refusals() -> dict[str, Any]:
+    return {
+        status: {"description": meaning, "content": _problem_content()}
+        for status, meaning in REFUSALS.items()
     }
 
 

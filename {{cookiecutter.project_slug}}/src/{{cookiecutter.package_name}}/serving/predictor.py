@@ -44,11 +44,15 @@ class ModelInfo(Strict):
 
 @dataclass(frozen=True)
 class Predictor:
-    """A loaded model with its contract and description."""
+    """A loaded model with its contract and description.
+
+    created: when its folder was written, in seconds since 1970.
+    """
 
     contract: Contract
     info: ModelInfo
     _answer: Callable[[Features], Any]
+    created: float = 0.0
 
     def answers(self, features: Features) -> Answers:
         """Probabilities, shape (rows, labels), or values, shape (rows,)."""
@@ -100,7 +104,8 @@ def load_predictor(
     load = _load_onnx if info.artefact == "model.onnx" else _load_skops
     try:
         encoder = Encoder(contract) if functions is None else Encoder(contract, functions)
-        predictor = Predictor(contract, info, load(content, info, contract))
+        created = (folder / DESCRIPTION).stat().st_mtime
+        predictor = Predictor(contract, info, load(content, info, contract), created)
         example = predictor.answers(encoder.rows([contract.example]))
     except ProjectError:
         raise

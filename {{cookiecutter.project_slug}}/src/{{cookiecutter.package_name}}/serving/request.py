@@ -17,10 +17,12 @@ Row = dict[str, Any]
 
 
 class Parsed(NamedTuple):
-    """The rows, and whether the body was a list of them."""
+    """The rows, whether the body was a list of them, and what is logged beside each."""
 
     rows: list[Row]
     is_list: bool
+    context: dict[str, Any] = {}  # noqa: RUF012
+    dry_run: bool = False
 
 
 class RequestParser:
@@ -99,7 +101,7 @@ def _row(contract: Contract) -> CoreSchema:
     return core_schema.typed_dict_schema(
         {
             column.name: core_schema.typed_dict_field(
-                _value(column), required=column.role == "feature"
+                value_schema(column), required=column.role == "feature"
             )
             for column in contract.requested
         },
@@ -108,7 +110,8 @@ def _row(contract: Contract) -> CoreSchema:
     )
 
 
-def _value(column: Column) -> CoreSchema:
+def value_schema(column: Column) -> CoreSchema:
+    """What a value of the column has to be."""
     limits = column.constraints
     value: CoreSchema
     if column.type == "boolean":

@@ -1,20 +1,24 @@
-"""The routes under /v1 and /health."""
+"""The routes: those that take a body, and those that tell about the model and the service."""
+
+from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, Response
 
-from ..errors import BodyTooLargeError, MediaTypeError, RequestError
+from ..contract import Contract
 from .coalescing import Coalescer
+from .endpoint import Asked, Endpoint, Front, Lifecycle
+from .feedback import FeedbackService
 from .predictor import Predictor
-from .problem import refuse
 from .service import PredictionService
+from .telemetry import Telemetry
 
 THREAD_BYTES = 16_384
 """A larger body is answered in a thread, so that the others need not wait for it."""
+CHOICE = "true|false"
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Model(BaseModel):
@@ -35,30 +39,32 @@ class Health(BaseModel):
     status: str
 
 
-def predictions_route(service: PredictionService, max_body_bytes: int) -> Route:
-    """POST /v1/predictions as a plain Starlette route, which costs less than a FastAPI one."""
+def endpoints(
+    service: PredictionService, feedback: FeedbackService, front: Front, max_body_bytes: int
+) -> list[Endpoint]:
+    """POST /v1/predictions and /v1/feedback."""
     together = Coalescer(service.predict)
 
-    def alone(body: bytes) -> bytes:
-        return service.predict([service.parse(body)])[0]
+    def alone(body: bytes, context: dict[str, Any], dry_run: bool) -> bytes:
+        return service.predict([service.parse(body, context, dry_run)])[0]
 
-    async def predictions(request: Request) -> Response:
-        try:
-            _expect_json(request)
-            body = await _read(request, max_body_bytes)
-            if len(body) > THREAD_BYTES:
-                answer = await run_in_threadpool(alone, body)
-            else:
-                answer = await together.answer(service.parse(body))
-        except RequestError as refusal:
-            return refuse(refusal)
-        return Response(answer, media_type="application/json")
+    async def predict(body: bytes, asked: Asked) -> bytes:
+        context, dry_run = asked.context, asked.options.get("dry_run") == "true"
+        if len(body) > THREAD_BYTES:
+            return await run_in_threadpool(alone, body, context, dry_run)
+        return await together.answer(service.parse(body, context, dry_run))
 
-    return Route("/v1/predictions", predictions, methods=["POST"])
+    async def learn(body: bytes, asked: Asked) -> bytes:
+        return feedback.take(body, asked.context)
+
+    return [
+        Endpoint("/v1/predictions", predict, front, max_body_bytes, dry_run=CHOICE),
+        Endpoint("/v1/feedback", learn, front, max_body_bytes),
+    ]
 
 
-def information_routes(predictor: Predictor) -> APIRouter:
-    """GET /v1/model, /health/live and /health/ready."""
+def information_routes(predictor: Predictor, lifecycle: Lifecycle) -> APIRouter:
+    """GET /v1/model, /v1/contract, /health/live and /health/ready."""
     router = APIRouter()
     known = predictor.info.model_dump(include=set(Model.model_fields))
     model = Model(**known, labels=list(predictor.contract.labels))
@@ -68,38 +74,43 @@ def information_routes(predictor: Predictor) -> APIRouter:
         """Which model answers, and its figures on held-out rows."""
         return model
 
+    @router.get("/v1/contract", response_class=JSONResponse)
+    async def read_contract() -> dict[str, Any]:
+        """What a row may hold, as JSON Schema."""
+        return as_json_schema(predictor.contract)
+
     @router.get("/health/live")
     async def live() -> Health:
         """Whether the process answers."""
         return Health(status="live")
 
-    @router.get("/health/ready")
-    async def ready() -> Health:
-        """Whether the model is loaded; the service starts only with one."""
+    @router.get("/health/ready", responses={503: {"model": Health}})
+    async def ready(response: Response) -> Health:
+        """Whether the service takes requests; it starts only with a model, and leaves in order."""
+        if lifecycle.draining:
+            response.status_code = 503
+            return Health(status="stopping")
         return Health(status="ready")
 
     return router
 
 
-def _expect_json(request: Request) -> None:
-    given = request.headers.get("content-type", "")
-    if given.partition(";")[0].strip().lower() != "application/json":
-        raise MediaTypeError(f"Content-Type is {given[:100]!r}; send the rows as application/json")
+def metrics_route(telemetry: Telemetry) -> APIRouter:
+    """GET /metrics, for Prometheus."""
+    router = APIRouter()
+
+    @router.get("/metrics", response_class=Response)
+    async def read_metrics() -> Response:
+        """The counters of all workers of this instance."""
+        return Response(telemetry.report(), media_type=PROMETHEUS)
+
+    return router
 
 
-async def _read(request: Request, limit: int) -> bytes:
-    """The body, read no further than the limit, and not at all where its length says so."""
-    refusal = BodyTooLargeError(
-        f"the body is larger than {limit} bytes; send its rows in several requests"
-    )
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > limit:
-        raise refusal
-    parts = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise refusal
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def as_json_schema(contract: Contract) -> dict[str, Any]:
+    """One row as a JSON Schema of its own."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": contract.title,
+        **contract.json_schema,
+    }

@@ -1,20 +1,37 @@
 """Serve: the application under uvicorn, with what the environment says."""
 
+import asyncio
+import logging
+import os
 import signal
 import sys
-from contextlib import suppress
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
+from ..errors import ArtefactError, ProjectError
 from .app import create_app
+from .logs import log_as_json
 from .prediction_log import PredictionLog
-from .predictor import load_predictor
+from .predictor import check_folder, load_predictor
 from .settings import Settings
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than a load balancer keeps a connection idle (60 s on AWS), so that it closes first."""
-GRACE_SECONDS = 25
+DRAIN_SECONDS = 2
+"""After the signal callers are still answered, and asked to leave, before the doors close."""
+GRACE_SECONDS = 23
 """For requests in flight; platforms kill 30 s after the signal, as ECS does by default."""
+logger = logging.getLogger(__name__)
+SHARED = "SERVICE_SHARED_FOLDER"
+"""The environment variable by which the workers of this process find what they share."""
 
 
 def run(settings: Settings | None = None) -> None:
@@ -25,28 +42,81 @@ def run(settings: Settings | None = None) -> None:
         SettingsError: a setting is wrong.
     """
     settings = settings or Settings.from_environment()
-    predictor = load_predictor(settings.model_dir)
-    log = PredictionLog(settings.prediction_log)
-    # uvicorn drains on SIGTERM, then raises it again: a stop that was asked for ends with 0.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    log_as_json()
+    info, _ = check_folder(settings.model_dir)
+    where = f"http://{settings.host}:{settings.port}"
+    announcement = f"serve: {info.version} on {where} (described in /openapi.json, Ctrl-C stops)"
     config = uvicorn.Config(
-        create_app(predictor, log, settings),
+        f"{__name__}:worker",
+        factory=True,
+        workers=settings.workers,
         host=settings.host,
         port=settings.port,
+        log_config=None,
         access_log=False,
-        log_level="warning",
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    if settings.workers > 1:
+        _serve_by_many(settings, config, announcement)
+        return
+    # uvicorn drains on SIGTERM, then raises it again: a stop that was asked for ends with 0.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    config.app, config.factory = application(settings, None), False
     listening = config.bind_socket()
-    print(
-        f"serve: {predictor.info.version} on http://{settings.host}:{settings.port}"
-        " (described in /openapi.json, Ctrl-C stops)",
-        flush=True,
-    )
+    logger.info(announcement)
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _serve_by_many(settings: Settings, config: uvicorn.Config, announcement: str) -> None:
+    listening = config.bind_socket()
+    memory = Path("/dev/shm")  # noqa: S108
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as shared:
+        os.environ[SHARED] = shared
+        logger.info(announcement)
+        supervisor = Multiprocess(config, sockets=[listening])
+        supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise ArtefactError(f"a worker does not start with {settings.model_dir}; see above")
+
+
+def worker() -> FastAPI:
+    """The application of one of several workers."""
+    log_as_json()
     try:
-        with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
-    finally:
+        return application(Settings.from_environment(), Path(os.environ[SHARED]))
+    except ProjectError as refusal:
+        print(f"serve: {refusal}", file=sys.stderr)
+        sys.exit(STARTUP_FAILURE)
+
+
+def application(settings: Settings, shared: Path | None) -> FastAPI:
+    """The application and its log, as the settings say."""
+    predictor = load_predictor(settings.model_dir)
+    log = PredictionLog(settings.prediction_log, settings.log_fsync, settings.log_max_bytes)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        _drain_first(app)
+        yield
         log.close()
+
+    return create_app(predictor, log, settings, shared, lifespan)
+
+
+def _drain_first(app: FastAPI) -> None:
+    """Let SIGTERM reach uvicorn, which closes idle connections, only once callers have left.
+
+    A caller who keeps a connection may send its next request at that very moment, and would lose
+    it.
+    """
+    loop, stop = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        app.state.lifecycle.draining = True
+        if callable(stop):
+            loop.call_soon_threadsafe(loop.call_later, DRAIN_SECONDS, stop, number, frame)
+
+    signal.signal(signal.SIGTERM, drain)

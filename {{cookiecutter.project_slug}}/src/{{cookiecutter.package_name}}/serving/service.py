@@ -9,30 +9,42 @@ from typing import Any
 import numpy as np
 from pydantic_core import to_json
 
-from ..errors import NoFiniteAnswerError
+from ..errors import InvalidRowsError, NoFiniteAnswerError, PredictionLogError
 from ..features import Encoder
 from .prediction_log import PredictionLog
 from .predictor import Answers, Predictor
 from .request import Parsed, RequestParser
+from .telemetry import Telemetry
 
 
 class PredictionService:
     """Answers bodies with one predictor, and logs each prediction first."""
 
-    def __init__(self, predictor: Predictor, log: PredictionLog, max_rows: int) -> None:
+    def __init__(
+        self, predictor: Predictor, log: PredictionLog, telemetry: Telemetry, max_rows: int
+    ) -> None:
         self._predictor = predictor
         self._log = log
+        self._telemetry = telemetry
         self._parser = RequestParser(predictor.contract, max_rows)
         self._encoder = Encoder(predictor.contract)
         self._private = [column.name for column in predictor.contract.requested if column.pii]
 
-    def parse(self, body: bytes) -> Parsed:
+    def parse(self, body: bytes, context: dict[str, Any], dry_run: bool = False) -> Parsed:
         """Validate a body.
+
+        context: what is logged beside each of its rows. dry_run: answered, but not served.
 
         Raises:
             RequestError: the body is refused.
         """
-        return self._parser.parse(body)
+        try:
+            parsed = self._parser.parse(body)
+        except InvalidRowsError as refusal:
+            self._telemetry.refused(refusal.errors)
+            raise
+        marked = {**context, "dry_run": True} if dry_run else context
+        return parsed._replace(context=marked, dry_run=dry_run)
 
     def predict(self, bodies: Sequence[Parsed]) -> list[bytes]:
         """Predict for bodies together, and log before answering, each in the shape of its body.
@@ -45,38 +57,52 @@ class PredictionService:
         rows = [row for body in bodies for row in body.rows]
         if not rows:
             return []
-        predictions = self._predictions(self._predictor.answers(self._encoder.rows(rows)))
+        answers = self._predictor.answers(self._encoder.rows(rows))
+        _refuse_infinite(answers)
+        outcome = self._predictor.outcome(answers)
+        predictions = self._predictions(outcome, len(rows))
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._log.append(
-            [
-                {"time": time, **prediction, "inputs": self._loggable(row)}
-                for row, prediction in zip(rows, predictions, strict=True)
-            ]
-        )
+        contexts = [body.context for body in bodies for _ in body.rows]
+        try:
+            self._log.append(
+                [
+                    {"time": time, **context, **prediction, "inputs": self._loggable(row)}
+                    for row, context, prediction in zip(rows, contexts, predictions, strict=True)
+                ]
+            )
+        except PredictionLogError:
+            self._telemetry.log_failed()
+            raise
+        self._telemetry.answered(rows, outcome)
+        if dry := sum(len(body.rows) for body in bodies if body.dry_run):
+            self._telemetry.dry_run(dry)
         rest = iter(predictions)
         return [
             to_json(list(islice(rest, len(body.rows))) if body.is_list else next(rest))
             for body in bodies
         ]
 
-    def _predictions(self, answers: Answers) -> list[dict[str, Any]]:
-        if not np.isfinite(answers).all():
-            wrong = np.flatnonzero(~np.isfinite(answers.reshape(len(answers), -1)).all(axis=1))
-            raise NoFiniteAnswerError(
-                "the model has no finite answer; send less extreme values",
-                [{"row": int(row), "field": None, "message": "no finite answer"} for row in wrong],
-            )
+    def _predictions(self, outcome: dict[str, list[Any]], count: int) -> list[dict[str, Any]]:
         version = self._predictor.info.version
-        outcome = self._predictor.outcome(answers)
         return [
             {"prediction_id": new, "model_version": version} | dict(zip(outcome, row, strict=True))
-            for new, *row in zip(_new_ids(len(answers)), *outcome.values(), strict=True)
+            for new, *row in zip(_new_ids(count), *outcome.values(), strict=True)
         ]
 
     def _loggable(self, row: dict[str, Any]) -> dict[str, Any]:
         if not self._private:
             return row
         return {name: value for name, value in row.items() if name not in self._private}
+
+
+def _refuse_infinite(answers: Answers) -> None:
+    if np.isfinite(answers).all():
+        return
+    wrong = np.flatnonzero(~np.isfinite(answers.reshape(len(answers), -1)).all(axis=1))
+    raise NoFiniteAnswerError(
+        "the model has no finite answer; send less extreme values",
+        [{"row": int(row), "field": None, "message": "no finite answer"} for row in wrong],
+    )
 
 
 def _new_ids(count: int) -> list[str]:

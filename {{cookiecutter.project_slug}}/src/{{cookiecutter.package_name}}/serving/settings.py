@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import SettingsError
 
 MAX_PORT = 65_535
-MAX_COUNT = 10**9
+MAX_COUNT = 10**12
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,11 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    workers: int = 1
     model_dir: Path = Path("models/serving")
     prediction_log: str = "logs/predictions.jsonl"
+    log_fsync: bool = False
+    log_max_bytes: int = 1_000_000_000
     max_rows: int = 1000
     max_body_bytes: int = 1_000_000
 
@@ -30,13 +33,16 @@ class Settings:
         """Read the settings.
 
         Raises:
-            SettingsError: a number is none, is below 1 or too large.
+            SettingsError: a number is none, is below 1 or too large; a choice is neither 0 nor 1.
         """
         return cls(
             host=environment.get("HOST", cls.host),
             port=_count(environment, "PORT", cls.port, MAX_PORT),
+            workers=_count(environment, "WORKERS", cls.workers, 64),
             model_dir=Path(environment.get("MODEL_DIR", cls.model_dir)),
             prediction_log=environment.get("PREDICTION_LOG", cls.prediction_log),
+            log_fsync=_choice(environment, "LOG_FSYNC", cls.log_fsync),
+            log_max_bytes=_count(environment, "LOG_MAX_BYTES", cls.log_max_bytes),
             max_rows=_count(environment, "MAX_ROWS", cls.max_rows),
             max_body_bytes=_count(environment, "MAX_BODY_BYTES", cls.max_body_bytes),
         )
@@ -51,3 +57,10 @@ def _count(environment: Mapping[str, str], name: str, default: int, most: int = 
             f" {most}"
         )
     return int(text)
+
+
+def _choice(environment: Mapping[str, str], name: str, default: bool) -> bool:
+    text = environment.get(name, str(int(default)))
+    if text not in ("0", "1"):
+        raise SettingsError(f"environment variable {name} is {text[:80]!r}; set it to 0 or 1")
+    return text == "1"

@@ -1,0 +1,178 @@
+"""The way of a POST through the service, as plain ASGI: a framework's costs more than the model."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from secrets import token_hex
+from time import perf_counter
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope, Send
+
+from ..errors import (
+    BodyTooLargeError,
+    GoneError,
+    MediaTypeError,
+    OptionError,
+    RequestError,
+    SlowBodyError,
+)
+from .problem import Answer, problem, refused
+from .telemetry import Telemetry
+
+REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context: version, trace id, parent id, flags."""
+HEADERS = [
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+]
+CLOSE = (b"connection", b"close")
+BODY_SECONDS = 20
+"""A body that takes longer holds a connection for nothing."""
+MAX_DIGITS = 18
+
+logger = logging.getLogger(__name__)
+
+
+class Lifecycle:
+    """Whether the service is about to stop: then every answer asks its caller to leave."""
+
+    draining = False
+
+
+class Asked(NamedTuple):
+    """What a request says beside its body."""
+
+    request_id: str
+    trace_id: str
+    options: dict[str, str]
+
+    @property
+    def context(self) -> dict[str, str]:
+        """What is logged beside the request's rows."""
+        own = {"request_id": self.request_id}
+        return {**own, "trace_id": self.trace_id} if self.trace_id else own
+
+
+class Front:
+    """Ids, headers and counters for every request, around what answers it."""
+
+    def __init__(self, telemetry: Telemetry, lifecycle: Lifecycle) -> None:
+        self._telemetry = telemetry
+        self._lifecycle = lifecycle
+
+    def headers(self, request_id: bytes) -> list[tuple[bytes, bytes]]:
+        """The headers that every answer has."""
+        own = [*HEADERS, (b"x-request-id", request_id)]
+        return [*own, CLOSE] if self._lifecycle.draining else own
+
+    def done(self, route: str, status: int, start: float, request_id: bytes, trace: str) -> None:
+        """Count one request, and log it unless it was answered as it should be."""
+        self._telemetry.requested(route, status, perf_counter() - start)
+        if status >= HTTPStatus.BAD_REQUEST:
+            ids = {"request_id": request_id.decode(), "trace_id": trace}
+            logger.info("refused", extra={"route": route, "status": status, **ids})
+
+
+class Endpoint:
+    """Reads a body of JSON, and answers it as the function does.
+
+    options: what may stand in the query, each with the pattern of its value.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        answer: Callable[[bytes, Asked], Awaitable[bytes]],
+        front: Front,
+        max_body_bytes: int,
+        **options: str,
+    ) -> None:
+        self.path = path
+        self._answer = answer
+        self._front = front
+        self._max_body_bytes = max_body_bytes
+        self._options = options
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        start = perf_counter()
+        given = dict(scope["headers"])
+        request_id, trace_id = identify(given)
+        try:
+            asked = Asked(request_id.decode(), trace_id, self._asked(scope["query_string"]))
+            body = await self._read(given, receive)
+            answer = Answer(200, b"application/json", await self._answer(body, asked))
+        except RequestError as refusal:
+            answer = refused(refusal)
+        except Exception:
+            logger.exception("POST %s failed", self.path, extra={"request_id": request_id.decode()})
+            answer = problem(HTTPStatus.INTERNAL_SERVER_ERROR, FAULT)
+        self._front.done(self.path, answer.status, start, request_id, trace_id)
+        headers = [
+            (b"content-type", answer.media_type),
+            (b"content-length", b"%d" % len(answer.content)),
+            *self._front.headers(request_id),
+        ]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.content})
+
+    def _asked(self, query: bytes) -> dict[str, str]:
+        if not query:
+            return {}
+        options: dict[str, str] = {}
+        for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+            pattern = self._options.get(name)
+            if pattern is None or name in options:
+                known = ", ".join(self._options) or "none"
+                raise OptionError(f"the query names {name[:100]!r}; its options are, once: {known}")
+            if not re.fullmatch(pattern, value):
+                raise OptionError(f"{name} is {value[:100]!r}; it has to match {pattern}")
+            options[name] = value
+        return options
+
+    async def _read(self, given: dict[bytes, bytes], receive: Receive) -> bytes:
+        """The body, read no further than the limit, and not at all where its length says so."""
+        kind = given.get(b"content-type", b"")
+        if kind.partition(b";")[0].strip().lower() != b"application/json":
+            raise MediaTypeError(
+                f"Content-Type is {kind[:100].decode('latin-1')!r}; send the rows as"
+                " application/json"
+            )
+        limit = self._max_body_bytes
+        declared = given.get(b"content-length", b"0")[:MAX_DIGITS]
+        parts: list[bytes] = []
+        read = 0
+        too_large = declared.isdigit() and int(declared) > limit
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while not too_large:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise GoneError("the caller left before the body was read")
+                    parts.append(message.get("body", b""))
+                    read += len(parts[-1])
+                    too_large = read > limit
+                    if not too_large and not message.get("more_body", False):
+                        return parts[0] if len(parts) == 1 else b"".join(parts)
+        except TimeoutError:
+            raise SlowBodyError(
+                f"the body did not arrive within {BODY_SECONDS} seconds; send it faster"
+            ) from None
+        raise BodyTooLargeError(f"the body is larger than {limit} bytes; send several requests")
+
+
+FAULT = "an unexpected fault; it has been logged"
+
+
+def identify(given: dict[bytes, bytes]) -> tuple[bytes, str]:
+    """The caller's request id, or a new one where it has none that can be logged; the trace id."""
+    request_id = given.get(b"x-request-id", b"")
+    if not REQUEST_ID.fullmatch(request_id):
+        request_id = token_hex(16).encode()
+    trace = TRACE.fullmatch(given.get(b"traceparent", b""))
+    return request_id, trace[1].decode() if trace else ""

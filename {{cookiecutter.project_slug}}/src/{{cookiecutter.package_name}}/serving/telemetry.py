@@ -1,0 +1,210 @@
+"""Telemetry: what the service counts, in one array for each worker, as Prometheus reads it.
+
+The workers of an instance share a file of such arrays. Each adds to its own, any of them reports
+their sums, and the successor of a dead worker goes on with its array, so no count goes back.
+"""
+
+import mmap
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from ..errors import SettingsError
+from .predictor import Predictor
+
+ROUTES = ("/v1/predictions", "/v1/explanations", "/v1/feedback", "other")
+STATUSES = range(100, 600)
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+"""Upper ends of the buckets of a request's time."""
+SCORES = tuple(each / 10 for each in range(1, 11))
+"""Upper ends of the buckets of a probability."""
+MAX_WORKERS = 64
+
+
+class Telemetry(Collector):
+    """The counters of one worker, and the sums over all.
+
+    shared: a folder that the workers of an instance have in common; alone, none is needed.
+
+    Raises:
+        SettingsError: more workers than there is room for.
+    """
+
+    def __init__(self, predictor: Predictor, shared: Path | None = None) -> None:
+        self._predictor = predictor
+        self._features = [column.name for column in predictor.contract.features]
+        self._fields = [column.name for column in predictor.contract.requested]
+        self._labels = list(predictor.contract.labels) or ["value"]
+        self._place: dict[str, int] = {}
+        sizes = {
+            "requests": len(ROUTES) * len(STATUSES),
+            "seconds": len(ROUTES) * (len(SECONDS) + 2),
+            "answers": len(self._labels),
+            "scores": len(SCORES) + 2,
+            "missing": len(self._features),
+            "refused": len(self._fields),
+            "dry_runs": 1,
+            "log_failures": 1,
+        }
+        end = 0
+        for name, size in sizes.items():
+            self._place[name], end = end, end + size
+        self._sizes = sizes
+        self._all = np.zeros((1, end)) if shared is None else _shared(shared, end)
+        self._mine = self._all[0 if shared is None else _slot(shared)]
+        self._count: Any = memoryview(self._mine)  # faster than the array for one number
+        self._lock = Lock()
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def requested(self, route: str, status: int, seconds: float) -> None:
+        """Count a request; called on the event loop alone."""
+        number = ROUTES.index(route) if route in ROUTES else len(ROUTES) - 1
+        place = self._place["requests"] + number * len(STATUSES) + status - STATUSES.start
+        self._count[place] += 1
+        place = self._place["seconds"] + number * (len(SECONDS) + 2)
+        self._count[place + bisect_left(SECONDS, seconds)] += 1
+        self._count[place + len(SECONDS) + 1] += seconds
+
+    def answered(
+        self, rows: Sequence[Mapping[str, Any]], outcome: Mapping[str, Sequence[Any]]
+    ) -> None:
+        """Count answered rows: their missing values, answers and scores; from any thread."""
+        with self._lock:
+            for row in rows:
+                if None in row.values():
+                    for place, name in enumerate(self._features, self._place["missing"]):
+                        self._count[place] += row[name] is None
+            answers = self._place["answers"]
+            if "value" in outcome:
+                self._count[answers] += len(outcome["value"])
+                self._count[self._place["scores"]] += sum(outcome["value"])
+                return
+            for label in outcome["label"]:
+                self._count[answers + self._labels.index(label)] += 1
+            scores = outcome.get("score", outcome["probability"])
+            for score in scores:
+                self._count[self._place["scores"] + bisect_left(SCORES, score)] += 1
+            self._count[self._place["scores"] + len(SCORES) + 1] += sum(scores)
+
+    def refused(self, faults: Sequence[Mapping[str, Any]]) -> None:
+        """Count the fields at fault of a refused body."""
+        with self._lock:
+            for field in {str(fault["field"]) for fault in faults} & set(self._fields):
+                self._count[self._place["refused"] + self._fields.index(field)] += 1
+
+    def dry_run(self, rows: int) -> None:
+        """Count rows that were answered and not served."""
+        with self._lock:
+            self._count[self._place["dry_runs"]] += rows
+
+    def log_failed(self) -> None:
+        """Count a prediction, or several together, that could not be logged."""
+        with self._lock:
+            self._count[self._place["log_failures"]] += 1
+
+    def report(self) -> bytes:
+        """All counters, in Prometheus's text format 0.0.4."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """The sums over all workers, as prometheus_client asks for them."""
+        sums = self._all.sum(axis=0)
+        found = {
+            name: sums[start : start + self._sizes[name]].tolist()
+            for name, start in self._place.items()
+        }
+        requests = CounterMetricFamily(
+            "http_requests", "Requests answered", labels=["route", "status"]
+        )
+        times = HistogramMetricFamily(
+            "http_request_duration_seconds", "From the headers to the answer", labels=["route"]
+        )
+        width = len(SECONDS) + 2
+        for number, route in enumerate(ROUTES):
+            start = number * len(STATUSES)
+            for status, count in zip(
+                STATUSES, found["requests"][start : start + len(STATUSES)], strict=True
+            ):
+                if count:
+                    requests.add_metric([route, str(status)], count)
+            *counts, total = found["seconds"][number * width : (number + 1) * width]
+            times.add_metric([route], _buckets(SECONDS, counts), total)
+        yield requests
+        yield times
+        answers = CounterMetricFamily("prediction_answers", "Rows answered", labels=["answer"])
+        for label, count in zip(self._labels, found["answers"], strict=True):
+            answers.add_metric([label], count)
+        yield answers
+        if self._predictor.contract.labels:
+            *counts, total = found["scores"]
+            yield HistogramMetricFamily(
+                "prediction_score", "Scores", _buckets(SCORES, counts), total
+            )
+        else:
+            yield SummaryMetricFamily(
+                "prediction_value", "Values", found["answers"][0], found["scores"][0]
+            )
+        for name, what, names in (
+            ("missing", "Rows answered without a value", self._features),
+            ("refused", "Bodies refused for the field, as out of range", self._fields),
+        ):
+            family = CounterMetricFamily(f"feature_{name}", what, labels=["feature"])
+            for feature, count in zip(names, found[name], strict=True):
+                family.add_metric([feature], count)
+            yield family
+        for name, what in (
+            ("dry_runs", "Rows answered and not served"),
+            ("log_failures", "Times that predictions could not be logged"),
+        ):
+            yield CounterMetricFamily(f"prediction_{name}", what, found[name][0])
+        info = self._predictor.info
+        model = GaugeMetricFamily("model_info", "The model", labels=["name", "version", "sha256"])
+        model.add_metric([info.name, info.version, info.sha256], 1)
+        yield model
+        yield GaugeMetricFamily(
+            "model_created_timestamp_seconds",
+            "When the model's folder was written",
+            self._predictor.created,
+        )
+
+
+def _buckets(ends: Sequence[float], counts: Sequence[float]) -> list[tuple[str, float]]:
+    names = [*map(str, ends), "+Inf"]
+    return list(zip(names, np.cumsum(counts).tolist(), strict=True))
+
+
+def _shared(folder: Path, size: int) -> npt.NDArray[np.float64]:
+    with (folder / "counters").open("a+b") as file:
+        length = MAX_WORKERS * size * 8
+        os.ftruncate(file.fileno(), length)
+        return np.frombuffer(mmap.mmap(file.fileno(), length)).reshape(MAX_WORKERS, size)
+
+
+def _slot(folder: Path) -> int:
+    """The first array that no living worker has; the lock on it ends with this process."""
+    import fcntl  # not on Windows, where there is one worker
+
+    file = os.open(folder / "slots", os.O_RDWR | os.O_CREAT, 0o600)
+    for slot in range(MAX_WORKERS):
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
+        except OSError:
+            continue
+        return slot
+    raise SettingsError(f"WORKERS is more than {MAX_WORKERS}; start more instances instead")
