@@ -694,7 +694,7 @@ def test_fetch_brings_a_version_out_of_the_cache(project: Path, name: str) -> No
     ):
         do("fetch", reference)
         assert (there / "model.onnx").read_bytes() == content
-        assert len(list(there.iterdir())) == 4
+        assert len(list(there.iterdir())) == 5
     assert (project / "models" / "serving" / "model.onnx").read_bytes() == b"model 2"
     with pytest.raises(VersionError, match="staging holds no version yet"):
         do("fetch", "staging")
