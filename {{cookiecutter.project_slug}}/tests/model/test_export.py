@@ -149,6 +149,7 @@ def test_skops_is_the_other_way(layout: Layout, contract: Contract) -> None:
     change(layout, "artefact: onnx", "artefact: skops")
     export.run(layout)
     assert sorted(path.name for path in layout.candidate.iterdir()) == [
+        "background.json",
         "contract.yaml",
         "metrics.json",
         "model.json",
@@ -186,7 +187,7 @@ def test_the_version_is_the_artefacts_hash(layout: Layout, contract: Contract) -
     assert described["version"] == f"{contract.name}@{described['sha256'][:12]}"
 
 
-FILES = ["model.onnx", "model.json", "contract.yaml", "metrics.json"]
+FILES = ["model.onnx", "model.json", "contract.yaml", "metrics.json", "background.json"]
 
 
 @pytest.fixture

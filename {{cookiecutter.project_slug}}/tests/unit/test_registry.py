@@ -78,6 +78,7 @@ def fill(serving: Path, seed: int) -> None:
     (serving / "model.onnx").write_bytes(b"model %d" % seed)
     shutil.copy(serving.parents[1] / "contract.yaml", serving)
     shutil.copy(serving.parents[1] / "reports" / "metrics.json", serving)
+    write_json(serving / "background.json", [])
     description = {
         "name": "a-model",
         "version": f"a-model@{seed}",
@@ -86,6 +87,7 @@ def fill(serving: Path, seed: int) -> None:
         "sha256": sha256(serving / "model.onnx"),
         "contract_sha256": sha256(serving / "contract.yaml"),
         "metrics_sha256": sha256(serving / "metrics.json"),
+        "background_sha256": sha256(serving / "background.json"),
         "derived_sha256": "",
         "estimator": "",
         "scikit_learn": "",
@@ -692,7 +694,7 @@ def test_fetch_brings_a_version_out_of_the_cache(project: Path, name: str) -> No
     ):
         do("fetch", reference)
         assert (there / "model.onnx").read_bytes() == content
-        assert len(list(there.iterdir())) == 4
+        assert len(list(there.iterdir())) == 5
     assert (project / "models" / "serving" / "model.onnx").read_bytes() == b"model 2"
     with pytest.raises(VersionError, match="staging holds no version yet"):
         do("fetch", "staging")

@@ -20,6 +20,7 @@ from ..trusted import TRUSTED_TYPES
 from ..yaml_file import Strict, validated
 
 DESCRIPTION = "model.json"
+BACKGROUND = "background.json"
 REMEDY = "run `make train`, or take the folder from its release again"
 
 Answers = npt.NDArray[np.float64]
@@ -35,6 +36,7 @@ class ModelInfo(Strict):
     sha256: str
     contract_sha256: str
     metrics_sha256: str
+    background_sha256: str
     derived_sha256: str
     estimator: str
     scikit_learn: str
@@ -46,12 +48,14 @@ class ModelInfo(Strict):
 class Predictor:
     """A loaded model with its contract and description.
 
+    background: training rows as requests hold them, with which explanations compare a row.
     created: when its folder was written, in seconds since 1970.
     """
 
     contract: Contract
     info: ModelInfo
     _answer: Callable[[Features], Any]
+    background: Sequence[Mapping[str, Any]] = ()
     created: float = 0.0
 
     def answers(self, features: Features) -> Answers:
@@ -104,8 +108,9 @@ def load_predictor(
     load = _load_onnx if info.artefact == "model.onnx" else _load_skops
     try:
         encoder = Encoder(contract) if functions is None else Encoder(contract, functions)
+        background = json.loads(_read(folder / BACKGROUND, info.background_sha256))
         created = (folder / DESCRIPTION).stat().st_mtime
-        predictor = Predictor(contract, info, load(content, info, contract), created)
+        predictor = Predictor(contract, info, load(content, info, contract), background, created)
         example = predictor.answers(encoder.rows([contract.example]))
     except ProjectError:
         raise
@@ -138,13 +143,14 @@ def check_folder(folder: Path) -> tuple[ModelInfo, bytes]:
     if not intact:
         raise ArtefactError(f"{path} was altered: its checksum is {checksum}; {REMEDY}")
     info = validated(described, str(path), ModelInfo, ArtefactError)
-    files = {DESCRIPTION, "contract.yaml", "metrics.json", info.artefact}
+    files = {DESCRIPTION, BACKGROUND, "contract.yaml", "metrics.json", info.artefact}
     for each in sorted(folder.iterdir()):
         if each.name not in files or each.is_symlink():
             raise ArtefactError(f"{each} is none of the files that export wrote there; {REMEDY}")
     content = _read(folder / info.artefact, info.sha256)
     _read(folder / "contract.yaml", info.contract_sha256)
     _read(folder / "metrics.json", info.metrics_sha256)
+    _read(folder / BACKGROUND, info.background_sha256)
     return info, content
 
 

@@ -15,15 +15,15 @@ from ..contract import Contract, load_contract
 from ..data.table import read_table
 from ..errors import ArtefactError, ExportError
 from ..features import Encoder, Features, derived_sha256
-from ..files import read_json, replaced, write_json
+from ..files import json_bytes, read_json, replaced, write_json
 from ..layout import Layout
 from ..params import load_params
-from ..serving.predictor import DESCRIPTION, Predictor, load_predictor, sealed
+from ..serving.predictor import BACKGROUND, DESCRIPTION, Predictor, load_predictor, sealed
 from .boosters import float32_below, register_converter
 from .evaluate import answers
 from .parity import compare, probes
 from .pipeline import is_linear
-from .rows import to_rows
+from .rows import to_background, to_rows
 from .skops_file import load
 
 OPSETS = {"": 21, "ai.onnx.ml": 3}
@@ -48,6 +48,7 @@ def run(layout: Layout = Layout()) -> None:
     content = to_onnx(contract, model) if onnx else layout.model.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     metrics = layout.metrics.read_bytes()
+    background = json_bytes(to_background(contract, read_table(layout.train), params.seed))
     description = {
         "name": contract.name,
         "version": f"{contract.name}@{digest[:12]}",
@@ -56,6 +57,7 @@ def run(layout: Layout = Layout()) -> None:
         "sha256": digest,
         "contract_sha256": hashlib.sha256(layout.contract.read_bytes()).hexdigest(),
         "metrics_sha256": hashlib.sha256(metrics).hexdigest(),
+        "background_sha256": hashlib.sha256(background).hexdigest(),
         "derived_sha256": derived_sha256(),
         "estimator": params.model.chosen.estimator,
         "scikit_learn": sklearn.__version__,
@@ -66,6 +68,7 @@ def run(layout: Layout = Layout()) -> None:
         str(description["artefact"]): content,
         "contract.yaml": layout.contract.read_bytes(),
         "metrics.json": metrics,
+        BACKGROUND: background,
         DESCRIPTION: sealed(description),
     }
     with replaced(layout.candidate) as folder:

@@ -1,5 +1,6 @@
 """A table of rows as the model's input and its target."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,9 @@ from ..features import Encoder, Features
 
 ROWS_ALONE = 50
 """Rows looked at alone; a feature that depends on its neighbours shows in nearly any of them."""
+
+BACKGROUND_ROWS = 100
+"""Rows with which explanations compare a row, or all where there are fewer."""
 
 
 class Rows(NamedTuple):
@@ -73,3 +77,24 @@ def _encode(contract: Contract, frame: pd.DataFrame) -> Features:
                 " it from its own row, and write what it needs of the others down as a constant"
             )
     return together
+
+
+def to_background(contract: Contract, frame: pd.DataFrame, seed: int) -> list[dict[str, Any]]:
+    """A sample of the rows as requests hold them, the same one for the same table and seed.
+
+    It leaves with the model, so a number marked pii is the column's median in all of them.
+    """
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "boolean": bool,
+        "integer": round,
+        "number": float,
+        "string": str,
+    }
+    drawn = np.random.default_rng(seed).permutation(len(frame))[:BACKGROUND_ROWS]
+    columns = {}
+    for column in contract.features:
+        values = frame[column.name]
+        sample = [values.median()] * len(drawn) if column.pii else values.iloc[drawn]
+        kind = kinds[column.type]
+        columns[column.name] = [None if pd.isna(value) else kind(value) for value in sample]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
