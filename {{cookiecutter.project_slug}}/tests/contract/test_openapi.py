@@ -44,7 +44,14 @@ def test_an_answer_has_the_keys_that_are_described(
 ) -> None:
     described = document["components"]["schemas"]["Prediction"]
     answer = client.post("/v1/predictions", json=row).json()
-    assert list(answer) == described["required"] == list(described["properties"])
+    assert list(answer) == described["required"]
+    answer = client.post("/v1/predictions?reasons=2", json=row).json()
+    assert list(answer) == list(described["properties"])
+    reason = document["components"]["schemas"]["Reason"]
+    assert [list(each) for each in answer["reasons"]] == [reason["required"]] * 2
+    explained = client.post("/v1/explanations", json=row).json()
+    described = document["components"]["schemas"]["Explanation"]
+    assert list(explained) == described["required"] == list(described["properties"])
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,7 @@ def test_an_answer_that_is_not_finite_is_refused(
         shape = (len(features.numbers), max(len(predictor.contract.labels), 1))
         return np.full(shape, np.nan)
 
-    broken = Predictor(predictor.contract, predictor.info, nan)
+    broken = replace(predictor, _answer=nan)
     client = TestClient(create_app(broken, PredictionLog(str(log_file)), Settings()))
     response = ask(client, row)
     assert response.status_code == 422
@@ -229,7 +230,7 @@ def test_an_unexpected_fault_shows_no_stack_trace(
     def fail(_: Features) -> Any:
         raise RuntimeError("secret")
 
-    broken = Predictor(predictor.contract, predictor.info, fail)
+    broken = replace(predictor, _answer=fail)
     app = create_app(broken, PredictionLog(str(log_file)), Settings())
     response = ask(TestClient(app, raise_server_exceptions=False), row)
     assert response.status_code == 500
@@ -242,9 +243,7 @@ def test_a_private_field_is_in_no_log_and_no_refusal(
 ) -> None:
     contract = predictor.contract
     fields = [column.model_copy(update={"pii": True}) for column in contract.fields]
-    private = Predictor(
-        contract.model_copy(update={"fields": fields}), predictor.info, predictor._answer
-    )
+    private = replace(predictor, contract=contract.model_copy(update={"fields": fields}))
     private.contract.__dict__.pop("features", None)
     client = TestClient(create_app(private, PredictionLog(str(log_file)), Settings()))
     assert ask(client, row).status_code == 200
@@ -262,7 +261,7 @@ def with_keys(predictor: Predictor) -> Predictor:
     number = {"name": "contract number", "type": "integer", "role": "id"}
     fields += [text, number, {**text, "name": "e-mail", "pii": True}]
     contract = Contract.model_validate({**content, "fields": fields})
-    return Predictor(contract, predictor.info, predictor._answer)
+    return replace(predictor, contract=contract)
 
 
 def test_a_request_may_name_what_it_is_about(
@@ -333,3 +332,29 @@ def test_an_unknown_option_is_refused(
     assert response.status_code == 400
     assert "dry_run" in response.json()["detail"]
     assert log_file.read_text(encoding="utf-8") == ""
+
+
+def test_an_answer_carries_its_reasons(client: TestClient, row: Row, log_file: Path) -> None:
+    explained = client.post("/v1/explanations", json=[row]).json()
+    assert log_file.read_text(encoding="utf-8") == ""  # nothing was served
+    (explanation,) = explained
+    reasons = explanation["reasons"]
+    assert {each["feature"]: each["value"] for each in reasons} == row
+    total = sum(each["contribution"] for each in reasons)
+    gained = explanation["value"] - explanation["base_value"]
+    assert total == pytest.approx(gained, rel=1e-9, abs=1e-9)
+    top = client.post("/v1/explanations?top=2", json=row).json()
+    assert top["reasons"] == reasons[:2]
+    assert top["rest"] == pytest.approx(gained - sum(e["contribution"] for e in reasons[:2]))
+    one, two = client.post("/v1/predictions?reasons=2", json=[row, row]).json()
+    assert one["reasons"] == two["reasons"] == reasons[:2]
+    records = [json.loads(line) for line in log_file.read_text(encoding="utf-8").splitlines()]
+    assert [record["prediction_id"] for record in records] == [
+        one["prediction_id"],
+        two["prediction_id"],
+    ]
+    many = client.post("/v1/predictions?reasons=2", json=[row] * 11)
+    assert (many.status_code, many.json()["title"]) == (413, "Request Entity Too Large")
+    assert "11 rows with reasons, at most 10 at once" in many.json()["detail"]
+    assert len(log_file.read_text(encoding="utf-8").splitlines()) == 2
+    assert client.post("/v1/explanations", json={}).status_code == 422

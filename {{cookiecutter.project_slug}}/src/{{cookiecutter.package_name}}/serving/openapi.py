@@ -39,6 +39,16 @@ REFUSALS = {
     "422": "A field is unknown, missing, of a wrong type or out of range; or no answer exists.",
     "503": "The prediction could not be logged, so it is not answered.",
 }
+REASON = {
+    "type": "object",
+    "properties": {
+        "feature": {"type": "string"},
+        "value": {"type": ["boolean", "number", "string", "null"]},
+        "contribution": {"type": "number"},
+        "standard_error": {"type": "number"},
+    },
+    "required": ["feature", "value", "contribution", "standard_error"],
+}
 HEADERS = [
     {
         "name": "X-Request-ID",
@@ -72,10 +82,13 @@ class DocumentedApp(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             document["paths"]["/v1/predictions"] = {"post": _operation(self._contract)}
+            document["paths"]["/v1/explanations"] = {"post": _explanations(self._contract)}
             document["paths"]["/v1/feedback"] = {"post": _feedback(self._contract)}
             document["components"]["schemas"] |= {
                 "Row": self._contract.json_schema,
                 "Prediction": _prediction(self._contract),
+                "Explanation": _explanation(self._contract),
+                "Reason": REASON,
                 "Problem": PROBLEM,
             }
             self.openapi_schema = document
@@ -94,6 +107,7 @@ def _operation(contract: Contract) -> dict[str, Any]:
                 "schema": {"enum": ["true", "false"], "default": "false"},
                 "description": "Answered and logged as such, but never counted as served.",
             },
+            _count("reasons", "How many reasons each answer carries; at most 10 rows then."),
         ],
         "requestBody": {
             "required": True,
@@ -108,6 +122,51 @@ def _operation(contract: Contract) -> dict[str, Any]:
             },
             **_refusals(),
         },
+    }
+
+
+def _explanations(contract: Contract) -> dict[str, Any]:
+    return {
+        "summary": "Explain the answers to one row or a list of rows; none is served or logged",
+        "operationId": "explain",
+        "parameters": [*HEADERS, _count("top", "How many reasons; all where it is not said.")],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _one_or_many("Row"), "example": contract.example}
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "One explanation for each row, in the same order.",
+                "content": {"application/json": {"schema": _one_or_many("Explanation")}},
+            },
+            **_refusals(),
+        },
+    }
+
+
+def _count(name: str, description: str) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 0, "maximum": 9999}
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _explanation(contract: Contract) -> dict[str, Any]:
+    unit = "log-odds of the label" if contract.labels else f"units of {contract.target.name}"
+    number = {"type": "number"}
+    properties = {
+        "model_version": {"type": "string"},
+        "label": {"type": "string" if contract.labels else "null"},
+        "base_value": {**number, "description": "Its mean over the background."},
+        "value": {**number, "description": f"What is explained, in {unit}."},
+        "reasons": {"type": "array", "items": {"$ref": "#/components/schemas/Reason"}},
+        "rest": {**number, "description": "What the other features add."},
+    }
+    return {
+        "type": "object",
+        "description": "base_value + the contributions + rest = value, by Shapley values.",
+        "properties": properties,
+        "required": list(properties),
     }
 
 
@@ -184,4 +243,13 @@ def _prediction(contract: Contract) -> dict[str, Any]:
         "model_version": {"type": "string"},
         **answer,
     }
-    return {"type": "object", "properties": properties, "required": list(properties)}
+    reasons = {
+        "type": "array",
+        "description": "The largest contributions, where the request asks for reasons.",
+        "items": {"$ref": "#/components/schemas/Reason"},
+    }
+    return {
+        "type": "object",
+        "properties": {**properties, "reasons": reasons},
+        "required": list(properties),
+    }

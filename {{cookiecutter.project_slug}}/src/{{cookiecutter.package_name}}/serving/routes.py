@@ -1,5 +1,6 @@
 """The routes: those that take a body, and those that tell about the model and the service."""
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,12 +13,13 @@ from .coalescing import Coalescer
 from .endpoint import Asked, Endpoint, Front, Lifecycle
 from .feedback import FeedbackService
 from .predictor import Predictor
+from .request import Parsed
 from .service import PredictionService
 from .telemetry import Telemetry
 
 THREAD_BYTES = 16_384
 """A larger body is answered in a thread, so that the others need not wait for it."""
-CHOICE = "true|false"
+CHOICE, COUNT = "true|false", "[0-9]{1,4}"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -42,25 +44,43 @@ class Health(BaseModel):
 def endpoints(
     service: PredictionService, feedback: FeedbackService, front: Front, max_body_bytes: int
 ) -> list[Endpoint]:
-    """POST /v1/predictions and /v1/feedback."""
+    """POST /v1/predictions, /v1/explanations and /v1/feedback."""
     together = Coalescer(service.predict)
+    one_at_a_time = asyncio.Semaphore()  # so that explanations leave a processor to the others
 
-    def alone(body: bytes, context: dict[str, Any], dry_run: bool) -> bytes:
-        return service.predict([service.parse(body, context, dry_run)])[0]
+    def alone(body: bytes, asked: Asked) -> bytes:
+        return service.predict([wanted(service.parse(body), asked)])[0]
 
     async def predict(body: bytes, asked: Asked) -> bytes:
-        context, dry_run = asked.context, asked.options.get("dry_run") == "true"
+        if asked.options.get("reasons", "0") != "0":
+            async with one_at_a_time:
+                return await run_in_threadpool(alone, body, asked)
         if len(body) > THREAD_BYTES:
-            return await run_in_threadpool(alone, body, context, dry_run)
-        return await together.answer(service.parse(body, context, dry_run))
+            return await run_in_threadpool(alone, body, asked)
+        return await together.answer(wanted(service.parse(body), asked))
+
+    async def explain(body: bytes, asked: Asked) -> bytes:
+        top = int(asked.options["top"]) if "top" in asked.options else None
+        async with one_at_a_time:
+            return await run_in_threadpool(service.explain, body, top)
 
     async def learn(body: bytes, asked: Asked) -> bytes:
         return feedback.take(body, asked.context)
 
     return [
-        Endpoint("/v1/predictions", predict, front, max_body_bytes, dry_run=CHOICE),
+        Endpoint("/v1/predictions", predict, front, max_body_bytes, dry_run=CHOICE, reasons=COUNT),
+        Endpoint("/v1/explanations", explain, front, max_body_bytes, top=COUNT),
         Endpoint("/v1/feedback", learn, front, max_body_bytes),
     ]
+
+
+def wanted(parsed: Parsed, asked: Asked) -> Parsed:
+    """The body with what its request says beside it."""
+    return parsed._replace(
+        context=asked.context,
+        dry_run=asked.options.get("dry_run") == "true",
+        reasons=int(asked.options.get("reasons", 0)),
+    )
 
 
 def information_routes(predictor: Predictor, lifecycle: Lifecycle) -> APIRouter:

@@ -2,19 +2,24 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import compress, islice
 from typing import Any
 
 import numpy as np
 from pydantic_core import to_json
 
-from ..errors import InvalidRowsError, NoFiniteAnswerError, PredictionLogError
+from ..errors import BodyTooLargeError, InvalidRowsError, NoFiniteAnswerError, PredictionLogError
 from ..features import Encoder
+from .explain import Explainer, Explanation
 from .prediction_log import PredictionLog
 from .predictor import Answers, Predictor
-from .request import Parsed, RequestParser
+from .request import Parsed, RequestParser, Row
 from .telemetry import Telemetry
+
+MAX_EXPLAINED_ROWS = 10
+"""Each costs as much as thousands of predictions; see Explainer."""
 
 
 class PredictionService:
@@ -28,28 +33,39 @@ class PredictionService:
         self._telemetry = telemetry
         self._parser = RequestParser(predictor.contract, max_rows)
         self._encoder = Encoder(predictor.contract)
+        self._explainer = Explainer(predictor, self._encoder)
         self._private = [column.name for column in predictor.contract.requested if column.pii]
 
-    def parse(self, body: bytes, context: dict[str, Any], dry_run: bool = False) -> Parsed:
+    def parse(self, body: bytes) -> Parsed:
         """Validate a body.
-
-        context: what is logged beside each of its rows. dry_run: answered, but not served.
 
         Raises:
             RequestError: the body is refused.
         """
         try:
-            parsed = self._parser.parse(body)
+            return self._parser.parse(body)
         except InvalidRowsError as refusal:
             self._telemetry.refused(refusal.errors)
             raise
-        marked = {**context, "dry_run": True} if dry_run else context
-        return parsed._replace(context=marked, dry_run=dry_run)
+
+    def explain(self, body: bytes, top: int | None) -> bytes:
+        """Why the model would answer the rows as it does; nothing is served or logged.
+
+        Raises:
+            RequestError: the body is refused, or has too many rows for reasons.
+            DerivedError: a derived feature fails on the rows, or on mixtures of them.
+            NoFiniteAnswerError: the model has no finite answer for one of those.
+        """
+        parsed = self.parse(body)
+        version = {"model_version": self._predictor.info.version}
+        found = [version | asdict(each) for each in self._explanations(parsed.rows, top)]
+        return to_json(found if parsed.is_list else found[0])
 
     def predict(self, bodies: Sequence[Parsed]) -> list[bytes]:
         """Predict for bodies together, and log before answering, each in the shape of its body.
 
         Raises:
+            BodyTooLargeError: more rows than can be given reasons.
             DerivedError: a derived feature fails on the rows.
             NoFiniteAnswerError: the model has no finite answer for a row.
             PredictionLogError: the predictions cannot be logged.
@@ -61,8 +77,18 @@ class PredictionService:
         _refuse_infinite(answers)
         outcome = self._predictor.outcome(answers)
         predictions = self._predictions(outcome, len(rows))
+        reasons = [
+            [asdict(reason) for reason in each.reasons]
+            for body in bodies
+            if body.reasons
+            for each in self._explanations(body.rows, body.reasons)
+        ]
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        contexts = [body.context for body in bodies for _ in body.rows]
+        contexts = [
+            {**body.context, "dry_run": True} if body.dry_run else body.context
+            for body in bodies
+            for _ in body.rows
+        ]
         try:
             self._log.append(
                 [
@@ -76,11 +102,23 @@ class PredictionService:
         self._telemetry.answered(rows, outcome)
         if dry := sum(len(body.rows) for body in bodies if body.dry_run):
             self._telemetry.dry_run(dry)
+        if reasons:
+            explained = [bool(body.reasons) for body in bodies for _ in body.rows]
+            for prediction in compress(predictions, explained):
+                prediction["reasons"] = reasons.pop(0)
         rest = iter(predictions)
         return [
             to_json(list(islice(rest, len(body.rows))) if body.is_list else next(rest))
             for body in bodies
         ]
+
+    def _explanations(self, rows: list[Row], top: int | None) -> list[Explanation]:
+        if len(rows) > MAX_EXPLAINED_ROWS:
+            raise BodyTooLargeError(
+                f"{len(rows)} rows with reasons, at most {MAX_EXPLAINED_ROWS} at once; send them in"
+                " several requests"
+            )
+        return self._explainer.explain(rows, top)
 
     def _predictions(self, outcome: dict[str, list[Any]], count: int) -> list[dict[str, Any]]:
         version = self._predictor.info.version
