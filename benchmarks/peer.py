@@ -15,7 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 TYPES: dict[str, Any] = {"integer": int, "number": float, "string": str}
 ANSWERS: dict[str, dict[str, Any]] = {
-    "classification": {"label": (str, "good"), "probability": (float, 0.8765432100123456)},
+    "classification": {
+        "label": (str, "good"),
+        "probability": (float, 0.8765432100123456),
+        "score": (float, 0.8765432100123456),
+        "threshold": (float, 0.5432100123456789),
+    },
     "regression": {"value": (float, 123456.7890123456)},
 }
 

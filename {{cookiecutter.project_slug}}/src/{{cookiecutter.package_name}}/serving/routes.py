@@ -1,11 +1,10 @@
 """The routes: those that take a body, and those that tell about the model and the service."""
 
-import asyncio
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from ..contract import Contract
@@ -46,23 +45,23 @@ def endpoints(
 ) -> list[Endpoint]:
     """POST /v1/predictions, /v1/explanations and /v1/feedback."""
     together = Coalescer(service.predict)
-    one_at_a_time = asyncio.Semaphore()  # so that explanations leave a processor to the others
+    # Threads take turns at the interpreter, and more of them at once are slower in sum. What
+    # explains has one of its own, so that predictions need not wait for it.
+    large, slow = CapacityLimiter(1), CapacityLimiter(1)
 
     def alone(body: bytes, asked: Asked) -> bytes:
         return service.predict([wanted(service.parse(body), asked)])[0]
 
     async def predict(body: bytes, asked: Asked) -> bytes:
         if asked.options.get("reasons", "0") != "0":
-            async with one_at_a_time:
-                return await run_in_threadpool(alone, body, asked)
+            return await to_thread.run_sync(alone, body, asked, limiter=slow)
         if len(body) > THREAD_BYTES:
-            return await run_in_threadpool(alone, body, asked)
+            return await to_thread.run_sync(alone, body, asked, limiter=large)
         return await together.answer(wanted(service.parse(body), asked))
 
     async def explain(body: bytes, asked: Asked) -> bytes:
         top = int(asked.options["top"]) if "top" in asked.options else None
-        async with one_at_a_time:
-            return await run_in_threadpool(service.explain, body, top)
+        return await to_thread.run_sync(service.explain, body, top, limiter=slow)
 
     async def learn(body: bytes, asked: Asked) -> bytes:
         return feedback.take(body, asked.context)
