@@ -20,7 +20,8 @@ from {{ cookiecutter.package_name }}.features import Encoder, Features
 from {{ cookiecutter.package_name }}.files import json_bytes, read_json
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.params import Params
-from {{ cookiecutter.package_name }}.serving.explain import CALL_ROWS, MODEL_ROWS, Explainer, Explanation
+from {{ cookiecutter.package_name }}.serving import explain
+from {{ cookiecutter.package_name }}.serving.explain import Explainer, Explanation
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor, _load_onnx
 from {{ cookiecutter.package_name }}.serving.request import RequestParser
 from {{ cookiecutter.package_name }}.training.export import to_onnx
@@ -259,8 +260,8 @@ def test_the_cost_is_what_it_says(made: Make) -> None:
     asked.clear()
     explainer.explain([ROW])
     assert sum(asked) == explainer.model_rows == 2 * explainer.pairs * 30 * 3 + 1
-    assert MODEL_ROWS / 2 < explainer.model_rows <= MODEL_ROWS
-    assert max(asked) <= CALL_ROWS
+    assert explain.MODEL_ROWS / 2 < explainer.model_rows <= explain.MODEL_ROWS
+    assert max(asked) <= explain.CALL_ROWS
 
 
 def test_one_feature_takes_all(predictor: Predictor) -> None:
