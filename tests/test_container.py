@@ -117,6 +117,8 @@ def test_a_stop_lets_a_request_end(image: str, container: tuple[str, Path]) -> N
             time.sleep(0.3)
             os.kill(pid, signal.SIGTERM)
             time.sleep(0.3)
+            assert not answers(f"http://127.0.0.1:{port}/health/ready")  # wants nothing new
+            time.sleep(2.5)
             assert not answers(f"http://127.0.0.1:{port}/health/live")  # takes nothing new
             connection.sendall(body[5:])
             received = b""

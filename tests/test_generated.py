@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -181,13 +182,35 @@ def test_suites_of_the_project_pass(
         assert_architecture_bites(made)
 
 
-def assert_same_model(one: Project, other: Project) -> None:
+@pytest.mark.slow
+def test_another_user_in_another_folder_trains_the_same_model(
+    project: Project, shared: Path
+) -> None:
+    """Somebody who may read nothing of ours, with a Python and an environment of their own."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    python = Path("/usr/bin/python3")
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:
+        other = Project(Path(home) / "elsewhere", project.answers)
+        shutil.copytree(project.path, other.path)
+        env = {"UV_PYTHON": str(python), "UV_LINK_MODE": "copy"}
+        other.run("uv", "sync", "--locked", "--quiet", env=env)
+        run_in(other.path, "chown", "--recursive", "12345:12345", home)
+        become = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "--")
+        for stage in ("ingest", "validate", "split", "train", "champion", "evaluate", "export"):
+            command = (*become, other.path / ".venv/bin/python", "-m", other.package.name, stage)
+            other.run(*command, env={"HOME": home})
+        assert (other.path / "models" / "candidate").stat().st_uid == 12345
+        assert_same_model(train(shared, project), other, "candidate")
+
+
+def assert_same_model(one: Project, other: Project, folder: str = "serving") -> None:
     """Two runs of the pipeline gave the same files, byte for byte."""
     files = sorted(path.name for path in (one.path / "models" / "serving").iterdir())
     assert "model.onnx" in files
     for file in files:
-        path = Path("models") / "serving" / file
-        assert (one.path / path).read_bytes() == (other.path / path).read_bytes(), file
+        mine = (one.path / "models" / "serving" / file).read_bytes()
+        assert mine == (other.path / "models" / folder / file).read_bytes(), file
 
 
 def assert_no_reference_is_made_again(made: Project) -> None:

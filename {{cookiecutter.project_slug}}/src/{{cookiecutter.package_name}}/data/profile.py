@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import chi2
+from scipy.special import chdtri  # scipy.stats takes longer to import than all this to run
 
 from ..contract import Column, Contract
 
@@ -93,6 +93,6 @@ def drift(
         old = np.maximum(before["shares"], FLOOR)
         new = np.maximum(shares(frame[column.name], before), FLOOR)
         index = float(((new - old) * np.log(new / old)).sum())
-        chance = chi2.ppf(CERTAINTY, len(old) - 1) * (1 / reference["rows"] + 1 / len(frame))
+        chance = chdtri(len(old) - 1, 1 - CERTAINTY) * (1 / reference["rows"] + 1 / len(frame))
         found[column.name] = (index, max(limit, float(chance)))
     return found
