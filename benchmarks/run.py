@@ -30,7 +30,7 @@ from cookiecutter.main import cookiecutter
 HERE = Path(__file__).resolve().parent
 SECONDS = float(os.environ.get("BENCH_SECONDS", "1.5"))
 ROUNDS = 5
-BAR, BAR_CELL = 0.80, (1, 32)  # the ratio wanted, and where
+BAR, BAR_CELL = 1.50, (1, 32)  # the ratio wanted, and where
 PATIENCE = 60
 TYPES = {"integer": int, "number": float, "string": str}
 

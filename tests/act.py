@@ -3,6 +3,7 @@
 Every `uses:` has a stand-in under stand_ins/actions; act itself stands in for actions/checkout.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from conftest import Project, commit_all, run_in
 from machine import STAND_INS, tool
 
 REPOSITORY = "acme/credit-risk"
+SMOKE_API_KEY = "key-of-the-smoke-tests"
 CHECKOUT = "actions/checkout"
 
 
@@ -52,7 +54,13 @@ def stand_in(name: str) -> Path:
 
 
 def check_out(project: Project) -> Project:
-    """The project as a repository of REPOSITORY, for a runner to check out."""
+    """The project as a repository of REPOSITORY, for a runner to check out, with its API key."""
+    path = project.path / "ops" / "project.json"
+    if path.exists():
+        entry = f"smoke:{hashlib.sha256(SMOKE_API_KEY.encode()).hexdigest()}"
+        ops = json.loads(path.read_text(encoding="utf-8"))
+        ops["api_keys"] = {"staging": [entry], "production": [entry]}
+        path.write_text(json.dumps(ops), encoding="utf-8")
     run_in(project.path, "git", "init", "--quiet", "--initial-branch", "main")
     address = f"https://github.com/{REPOSITORY}.git"
     run_in(project.path, "git", "remote", "add", "origin", address)
@@ -121,6 +129,7 @@ def act(
             f"--action-cache-path={lab / 'act'}",
             "--actor=somebody",
             "--secret=GITHUB_TOKEN=token-of-the-run",
+            f"--secret=SMOKE_API_KEY={SMOKE_API_KEY}",
         ),
         *(f"--var={key}={value}" for key, value in (variables or {}).items()),
         *(f"--env={key}={value}" for key, value in {**clean, **inside}.items()),

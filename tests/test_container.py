@@ -61,7 +61,8 @@ def inspect(image: str) -> dict[str, Any]:
 def serving(image: str, name: str) -> Iterator[tuple[int, int, subprocess.Popen[bytes]]]:
     """The container's own command, running: its port, its process and buildah's."""
     port = free_port()
-    run = (*buildah().command, "run", "--isolation=chroot", "--env", f"PORT={port}", name, "--")
+    env = ("--env", f"PORT={port}", "--env", "ENVIRONMENT=development")
+    run = (*buildah().command, "run", "--isolation=chroot", *env, name, "--")
     ready = f"http://127.0.0.1:{port}/health/ready"
     with started(*run, *inspect(image)["Cmd"], ready=ready, env=dict(os.environ)) as process:
         yield port, service_under(process.pid), process
@@ -102,6 +103,18 @@ def test_the_image_answers_as_nobody_in_particular(image: str, container: tuple[
         assert re.search(r"^Uid:\t10001\t10001\t10001\t10001$", status, re.MULTILINE)
         assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
     assert model["version"] in json.dumps(answer)
+
+
+@pytest.mark.slow
+def test_the_image_does_not_start_without_an_api_key(
+    image: str, container: tuple[str, Path]
+) -> None:
+    command = (*buildah().command, "run", "--isolation=chroot", container[0], "--")
+    run = subprocess.run(
+        [*command, *inspect(image)["Cmd"]], capture_output=True, timeout=30, check=False
+    )
+    assert run.returncode != 0
+    assert b"ENVIRONMENT is 'production', and there is no API key; set API_KEYS" in run.stderr
 
 
 @pytest.mark.slow

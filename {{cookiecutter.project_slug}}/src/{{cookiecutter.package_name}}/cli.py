@@ -29,6 +29,7 @@ COMMANDS = {
     "card": (".training.card", "write what there is to know of the model, with plots"),
     "report": (".data.report", "write a page on the dataset that was validated last"),
     "serve": (".serving.server", "serve predictions over HTTP"),
+    "key": (".serving.auth:new", "make an API key, and the entry by which the service knows it"),
     "repro": (".versions:repro", "run the stages whose inputs have changed"),
     "push": (".versions:push", "send data and model to the default remote"),
     "pull": (".versions:pull", "bring data and model from the default remote"),

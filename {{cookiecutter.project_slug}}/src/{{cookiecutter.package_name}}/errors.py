@@ -64,6 +64,10 @@ class BodyTooLargeError(RequestError):
     """The body, or its number of rows, exceeds the limit."""
 
 
+class UnauthorizedError(RequestError):
+    """The request holds no known API key."""
+
+
 class SlowBodyError(RequestError):
     """The body takes too long to arrive."""
 

@@ -1,4 +1,4 @@
-"""Known rows asked of a running service: SERVICE_URL says which."""
+"""Known rows asked of a running service: SERVICE_URL says which, API_KEY what it wants to see."""
 
 import os
 import time
@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 URL = os.environ.get("SERVICE_URL", "http://127.0.0.1:8000")
+KEY = os.environ.get("API_KEY")
 PATIENCE = 60
 CASES = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text(encoding="utf-8"))
 
@@ -18,7 +19,8 @@ CASES = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text(encoding
 @pytest.fixture(scope="session")
 def service() -> Iterator[httpx2.Client]:
     """A client, once the service is ready."""
-    with httpx2.Client(base_url=URL, timeout=10) as client:
+    headers = {"Authorization": f"Bearer {KEY}"} if KEY else {}
+    with httpx2.Client(base_url=URL, timeout=10, headers=headers) as client:
         deadline = time.monotonic() + PATIENCE
         while (fault := not_ready(client)) is not None:
             assert time.monotonic() < deadline, f"{URL} {fault} after {PATIENCE} s"

@@ -8,6 +8,9 @@ from {{ cookiecutter.package_name }}.serving.settings import Settings
 
 def test_the_environment_is_read() -> None:
     environment = {
+        "ENVIRONMENT": "production",
+        "API_KEYS": "a:b",
+        "API_KEYS_FILE": "keys",
         "HOST": "0.0.0.0",
         "PORT": "81",
         "WORKERS": "2",
@@ -19,7 +22,7 @@ def test_the_environment_is_read() -> None:
         "MAX_BODY_BYTES": "99",
     }
     assert Settings.from_environment(environment) == Settings(
-        "0.0.0.0", 81, 2, Path("elsewhere"), "-", True, 5, 7, 99
+        "production", "a:b", Path("keys"), "0.0.0.0", 81, 2, Path("elsewhere"), "-", True, 5, 7, 99
     )
     assert Settings.from_environment({}) == Settings()
 
@@ -33,3 +36,11 @@ def test_a_port_that_is_no_number_is_refused(value: str) -> None:
 def test_a_choice_is_0_or_1() -> None:
     with pytest.raises(SettingsError, match="LOG_FSYNC is 'yes'; set it to 0 or 1"):
         Settings.from_environment({"LOG_FSYNC": "yes"})
+
+
+@pytest.mark.parametrize("name", ["production", "staging", "", "Development"])
+def test_only_development_goes_without_keys(name: str) -> None:
+    with pytest.raises(SettingsError, match="there is no API key; set API_KEYS or API_KEYS_FILE"):
+        Settings.from_environment({"ENVIRONMENT": name})
+    keys = {"API_KEYS_FILE": "keys"}
+    assert Settings.from_environment({"ENVIRONMENT": name, **keys}).environment == name

@@ -14,12 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from .endpoint import FAULT, Endpoint, Front, Lifecycle, identify
+from ..errors import UnauthorizedError
+from .auth import Keys
+from .endpoint import FAULT, Endpoint, Front, Lifecycle, identify, respond
 from .feedback import FeedbackService
 from .openapi import DocumentedApp
 from .prediction_log import PredictionLog
 from .predictor import Predictor
-from .problem import problem
+from .problem import problem, refused
 from .routes import endpoints, information_routes, metrics_route
 from .service import PredictionService
 from .settings import Settings
@@ -27,6 +29,8 @@ from .telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
+OPEN = ("/health/",)
+"""Paths that need no key, since the platform asks them."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -45,7 +49,16 @@ class Service(DocumentedApp):
             await endpoint(scope, receive, send)
             return
         start = perf_counter()
-        request_id, trace_id = identify(dict(scope["headers"]))
+        given = dict(scope["headers"])
+        request_id, trace_id = identify(given)
+        if not scope["path"].startswith(OPEN):
+            try:
+                self.front.admit(given)
+            except UnauthorizedError as refusal:
+                answer = refused(refusal)
+                self.front.done("other", answer.status, start, request_id, trace_id)
+                await respond(answer, self.front.headers(request_id), send)
+                return
         status = HTTPStatus.INTERNAL_SERVER_ERROR.value
 
         async def send_on(message: Message) -> None:
@@ -74,7 +87,7 @@ def create_app(
     shared: a folder that the workers of an instance have in common.
     """
     telemetry, lifecycle = Telemetry(predictor, shared), Lifecycle()
-    front = Front(telemetry, lifecycle)
+    front = Front(telemetry, lifecycle, Keys(settings.api_keys, settings.api_keys_file))
     service = PredictionService(predictor, log, telemetry, settings.max_rows)
     feedback = FeedbackService(predictor.contract, log)
     posts = endpoints(service, feedback, front, settings.max_body_bytes)

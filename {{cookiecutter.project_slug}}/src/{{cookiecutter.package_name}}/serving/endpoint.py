@@ -20,6 +20,7 @@ from ..errors import (
     RequestError,
     SlowBodyError,
 )
+from .auth import Keys
 from .problem import Answer, problem, refused
 from .telemetry import Telemetry
 
@@ -49,21 +50,33 @@ class Asked(NamedTuple):
 
     request_id: str
     trace_id: str
+    caller: str
     options: dict[str, str]
 
     @property
     def context(self) -> dict[str, str]:
         """What is logged beside the request's rows."""
-        own = {"request_id": self.request_id}
-        return {**own, "trace_id": self.trace_id} if self.trace_id else own
+        own = {"request_id": self.request_id, "trace_id": self.trace_id, "caller": self.caller}
+        return {name: value for name, value in own.items() if value}
 
 
 class Front:
     """Ids, headers and counters for every request, around what answers it."""
 
-    def __init__(self, telemetry: Telemetry, lifecycle: Lifecycle) -> None:
+    def __init__(self, telemetry: Telemetry, lifecycle: Lifecycle, keys: Keys) -> None:
         self._telemetry = telemetry
         self._lifecycle = lifecycle
+        self._keys = keys
+
+    def admit(self, given: dict[bytes, bytes]) -> str:
+        """Whose key the request holds, or nobody's where none is required.
+
+        Raises:
+            UnauthorizedError: it holds none that is known.
+        """
+        if not self._keys.required:
+            return ""
+        return self._keys.name(given.get(b"authorization", b""))
 
     def headers(self, request_id: bytes) -> list[tuple[bytes, bytes]]:
         """The headers that every answer has."""
@@ -104,7 +117,9 @@ class Endpoint:
         given = dict(scope["headers"])
         request_id, trace_id = identify(given)
         try:
-            asked = Asked(request_id.decode(), trace_id, self._asked(scope["query_string"]))
+            caller = self._front.admit(given)
+            options = self._asked(scope["query_string"])
+            asked = Asked(request_id.decode(), trace_id, caller, options)
             body = await self._read(given, receive)
             answer = Answer(200, b"application/json", await self._answer(body, asked))
         except RequestError as refusal:
@@ -113,13 +128,7 @@ class Endpoint:
             logger.exception("POST %s failed", self.path, extra={"request_id": request_id.decode()})
             answer = problem(HTTPStatus.INTERNAL_SERVER_ERROR, FAULT)
         self._front.done(self.path, answer.status, start, request_id, trace_id)
-        headers = [
-            (b"content-type", answer.media_type),
-            (b"content-length", b"%d" % len(answer.content)),
-            *self._front.headers(request_id),
-        ]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.content})
+        await respond(answer, self._front.headers(request_id), send)
 
     def _asked(self, query: bytes) -> dict[str, str]:
         if not query:
@@ -164,6 +173,19 @@ class Endpoint:
                 f"the body did not arrive within {BODY_SECONDS} seconds; send it faster"
             ) from None
         raise BodyTooLargeError(f"the body is larger than {limit} bytes; send several requests")
+
+
+async def respond(answer: Answer, headers: list[tuple[bytes, bytes]], send: Send) -> None:
+    """Send a whole answer."""
+    own = [
+        (b"content-type", answer.media_type),
+        (b"content-length", b"%d" % len(answer.content)),
+        *headers,
+    ]
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        own.append((b"www-authenticate", b'Basic realm="API key as the password", charset="UTF-8"'))
+    await send({"type": "http.response.start", "status": answer.status, "headers": own})
+    await send({"type": "http.response.body", "body": answer.content})
 
 
 FAULT = "an unexpected fault; it has been logged"

@@ -33,6 +33,7 @@ PROBLEM = {
 }
 REFUSALS = {
     "400": "The body is no JSON text, or names a key twice; or the query has no such option.",
+    "401": "The request holds no known API key.",
     "408": "The body took too long to arrive.",
     "413": "The body, or its number of rows, exceeds the limit.",
     "415": "The body is not declared as JSON.",

@@ -11,6 +11,7 @@ STATUSES: dict[type[errors.RequestError], HTTPStatus] = {
     errors.MalformedBodyError: HTTPStatus.BAD_REQUEST,
     errors.GoneError: HTTPStatus.BAD_REQUEST,
     errors.OptionError: HTTPStatus.BAD_REQUEST,
+    errors.UnauthorizedError: HTTPStatus.UNAUTHORIZED,
     errors.SlowBodyError: HTTPStatus.REQUEST_TIMEOUT,
     errors.BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.MediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

@@ -15,9 +15,14 @@ MAX_COUNT = 10**12
 class Settings:
     """Each setting is the environment variable of the same name in capitals.
 
+    environment: outside of `development` API keys are required.
+    api_keys, api_keys_file: see Keys.
     prediction_log: a file to append to, or `-` for standard output.
     """
 
+    environment: str = "development"
+    api_keys: str = ""
+    api_keys_file: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
@@ -33,9 +38,13 @@ class Settings:
         """Read the settings.
 
         Raises:
-            SettingsError: a number is none, is below 1 or too large; a choice is neither 0 nor 1.
+            SettingsError: a number is none, is below 1 or too large; a choice is neither 0 nor 1;
+                keys are required, and there are none.
         """
-        return cls(
+        found = cls(
+            environment=environment.get("ENVIRONMENT", cls.environment),
+            api_keys=environment.get("API_KEYS", cls.api_keys),
+            api_keys_file=Path(file) if (file := environment.get("API_KEYS_FILE")) else None,
             host=environment.get("HOST", cls.host),
             port=_count(environment, "PORT", cls.port, MAX_PORT),
             workers=_count(environment, "WORKERS", cls.workers, 64),
@@ -46,6 +55,12 @@ class Settings:
             max_rows=_count(environment, "MAX_ROWS", cls.max_rows),
             max_body_bytes=_count(environment, "MAX_BODY_BYTES", cls.max_body_bytes),
         )
+        if found.environment != cls.environment and not (found.api_keys or found.api_keys_file):
+            raise SettingsError(
+                f"ENVIRONMENT is {found.environment[:80]!r}, and there is no API key; set API_KEYS"
+                " or API_KEYS_FILE to what `make key` prints, or ENVIRONMENT to development"
+            )
+        return found
 
 
 def _count(environment: Mapping[str, str], name: str, default: int, most: int = MAX_COUNT) -> int:

@@ -12,6 +12,7 @@ module "service" {
   source       = "../../modules/service"
   environment  = "production"
   image_digest = var.image_digest
+  api_keys     = jsondecode(file("${path.module}/../../../../ops/project.json")).api_keys.production
   size         = { cpu = 512, memory = 1024, tasks = 2 }
 }
 

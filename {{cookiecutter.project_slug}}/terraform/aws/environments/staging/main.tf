@@ -12,6 +12,7 @@ module "service" {
   source       = "../../modules/service"
   environment  = "staging"
   image_digest = var.image_digest
+  api_keys     = jsondecode(file("${path.module}/../../../../ops/project.json")).api_keys.staging
   size         = { cpu = 512, memory = 1024, tasks = 1 }
 }
 

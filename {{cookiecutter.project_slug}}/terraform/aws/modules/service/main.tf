@@ -13,6 +13,13 @@ variable "image_digest" {
 }
 
 variable "environment" { type = string }
+variable "api_keys" {
+  type = list(string)
+  validation {
+    condition     = length(var.api_keys) > 0 && alltrue([for key in var.api_keys : can(regex("^[A-Za-z0-9._-]{1,100}:[0-9a-f]{64}$", key))])
+    error_message = "api_keys of ops/project.json needs an entry for this environment at least, each as `make key NAME=smoke` prints it: without one the service does not start."
+  }
+}
 variable "size" { type = object({ cpu = number, memory = number, tasks = number }) }
 
 data "aws_region" "current" {}
@@ -51,6 +58,7 @@ resource "aws_ecs_task_definition" "service" {
     portMappings           = [{ containerPort = data.aws_lb_target_group.this.port, protocol = "tcp" }]
     environment = [ # "-" is standard output: from there the predictions go to the data bucket
       { name = "PORT", value = tostring(data.aws_lb_target_group.this.port) }, { name = "PREDICTION_LOG", value = "-" },
+      { name = "ENVIRONMENT", value = var.environment }, { name = "API_KEYS", value = join(" ", var.api_keys) }, # hashes, no secrets
     ]
     logConfiguration = { logDriver = "awslogs", options = {
       awslogs-group = local.log, awslogs-region = data.aws_region.current.region, awslogs-stream-prefix = "service"

@@ -4,6 +4,7 @@ mock_provider "aws" {
 
 variables {
   environment  = "staging"
+  api_keys     = ["smoke:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"]
   image_digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
   size         = { cpu = 512, memory = 1024, tasks = 1 }
 }
@@ -23,4 +24,10 @@ run "a_tag_is_refused" {
   command = plan
   variables { image_digest = "latest" }
   expect_failures = [var.image_digest]
+}
+
+run "a_key_is_refused_that_is_no_hash" {
+  command = plan
+  variables { api_keys = ["smoke:secret"] }
+  expect_failures = [var.api_keys]
 }
