@@ -1,5 +1,6 @@
 """Versions of data and model, shared between machines through an S3-compatible server."""
 
+import json
 import re
 import shutil
 import socket
@@ -98,9 +99,11 @@ def test_a_shallow_clone_compares_with_its_commit_and_no_older_one(other: Projec
     assert "unknown Git revision 'HEAD~1'" in older.stderr
 
 
-def test_no_workflow_needs_an_older_commit(project: Project) -> None:
+def test_no_workflow_needs_more_than_the_commit_before(project: Project) -> None:
     for path in (project.path / ".github").rglob("*.yml"):
-        assert not re.search(r"dvc \w+ diff|HEAD[~^]|origin/|fetch-depth", path.read_text("utf-8"))
+        assert not re.search(
+            r"dvc \w+ diff|HEAD(~|\^\^)|origin/|fetch-depth: [^2]", path.read_text("utf-8")
+        )
 
 
 def test_other_line_ends_are_reported_and_change_nothing_after(other: Project) -> None:
@@ -237,13 +240,32 @@ def test_a_conflict_in_the_lock_is_settled_by_one_command(
     dvc(other, "checkout")
 
 
+def step(project: Project, name: str) -> subprocess.CompletedProcess[str]:
+    """What the workflow does in this step before it trains."""
+    tool("jq")
+    steps = load(project.path / ".github" / "workflows" / "ci.yml")["jobs"]["train"]["steps"]
+    (script,) = (each["run"] for each in steps if each.get("name", "").startswith(name))
+    return project.run("bash", "-eo", "pipefail", "-c", script, check=False)
+
+
 @pytest.fixture
 def check(other: Project) -> Callable[[], subprocess.CompletedProcess[str]]:
-    """What the workflow does before it trains."""
-    tool("jq")
-    steps = load(other.path / ".github" / "workflows" / "ci.yml")["jobs"]["train"]["steps"]
-    (script,) = (step["run"] for step in steps if step.get("name", "").startswith("dvc.lock"))
-    return lambda: other.run("bash", "-eo", "pipefail", "-c", script, check=False)
+    return lambda: step(other, "dvc.lock")
+
+
+def test_the_workflow_refuses_an_api_that_breaks_its_callers(other: Project) -> None:
+    other.run("git", "switch", "--quiet", "--create", "broken")
+    assert step(other, "No caller breaks").returncode == 0  # a first commit breaks nobody
+    path = other.path / "docs" / "openapi.json"
+    for gone in ("/v1/predictions", "/v1/model", ""):
+        described = json.loads(path.read_text(encoding="utf-8"))
+        described["paths"].pop(gone, None)
+        described["info"]["description"] += "."
+        path.write_text(json.dumps(described), encoding="utf-8")
+        commit_all(other.path, f"Without {gone}")
+        done = step(other, "No caller breaks")
+        assert done.returncode == (2 if gone else 0), done.stderr
+        assert not gone or f"{gone} is gone" in done.stderr
 
 
 def test_the_workflow_refuses_a_stale_lock(

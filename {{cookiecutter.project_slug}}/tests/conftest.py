@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
+from {{ cookiecutter.package_name }} import api
 from {{ cookiecutter.package_name }}.contract import Column, Contract, load_contract
 from {{ cookiecutter.package_name }}.data import ingest, split, validate
 from {{ cookiecutter.package_name }}.features import Encoder, as_parameter
@@ -22,7 +23,7 @@ from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_pr
 from {{ cookiecutter.package_name }}.serving.settings import Settings
 from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
 
-STAGES = [ingest, validate, split, train, champion, evaluate, export, gate]
+STAGES = [ingest, validate, split, train, champion, evaluate, export, gate, api]
 
 
 @pytest.fixture(scope="session")

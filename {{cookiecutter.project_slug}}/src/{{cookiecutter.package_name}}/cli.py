@@ -29,6 +29,8 @@ COMMANDS = {
     "card": (".training.card", "write what there is to know of the model, with plots"),
     "report": (".data.report", "write a page on the dataset that was validated last"),
     "serve": (".serving.server", "serve predictions over HTTP"),
+    "mock": (".serving.mock", "serve a constant under the same API, for callers to start with"),
+    "api": (".api", "write docs/openapi.json, or say what it breaks for a commit's callers"),
     "key": (".serving.auth:new", "make an API key, and the entry by which the service knows it"),
     "repro": (".versions:repro", "run the stages whose inputs have changed"),
     "push": (".versions:push", "send data and model to the default remote"),

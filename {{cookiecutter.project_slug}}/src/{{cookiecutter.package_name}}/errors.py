@@ -44,6 +44,10 @@ class VersionError(ProjectError):
     """A version of data or model cannot be made, recorded, sent or fetched."""
 
 
+class ApiError(ProjectError):
+    """A change of the API breaks its callers."""
+
+
 class SettingsError(ProjectError):
     """An environment variable has a value that the service cannot use."""
 

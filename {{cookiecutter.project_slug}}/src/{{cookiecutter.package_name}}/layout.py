@@ -45,6 +45,7 @@ class Layout:
     validation_report = Below("reports/validation.json")
     feedback_report = Below("reports/feedback.json")
     columns_report = Below("reports/columns.json")
+    api = Below("docs/openapi.json")
     card = Below("docs/model-card.md")
     card_plots = Below("docs/model-card")
     data_report = Below("reports/data.html")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,9 +35,11 @@ def environment(layout: Layout, port: int) -> dict[str, str]:
     return {**os.environ, "MODEL_DIR": str(layout.serving), "PORT": str(port)}
 
 
-def start(package: str, environment: dict[str, str], folder: Path) -> "subprocess.Popen[str]":
+def start(
+    package: str, environment: dict[str, str], folder: Path, command: str = "serve"
+) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", package, "serve"],
+        [sys.executable, "-m", package, command],
         cwd=folder,
         env=environment,
         text=True,
@@ -44,6 +47,18 @@ def start(package: str, environment: dict[str, str], folder: Path) -> "subproces
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+def wait_for(process: "subprocess.Popen[str]", port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            httpx2.get(f"http://127.0.0.1:{port}/health/ready").raise_for_status()
+            break
+        except httpx2.TransportError:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 @pytest.fixture(params=[1])
@@ -56,15 +71,7 @@ def running(
 ) -> Iterator["subprocess.Popen[str]"]:
     """A service; its parameter is the number of workers."""
     process = start(package, environment | {"WORKERS": str(request.param)}, layout.root)
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            httpx2.get(f"http://127.0.0.1:{port}/health/ready").raise_for_status()
-            break
-        except httpx2.TransportError:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    wait_for(process, port)
     yield process
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
@@ -216,3 +223,21 @@ def test_it_does_not_start_with_a_fault(
     expected = {"missing": "cannot be read", "truncated": "was altered", "port": "PORT is 'http'"}
     assert expected[fault] in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_a_constant_is_served_before_there_is_a_model(
+    package: str, environment: dict[str, str], layout: Layout, port: int, row: dict[str, Any]
+) -> None:
+    shutil.rmtree(layout.serving)
+    process = start(package, environment, layout.root, "mock")
+    try:
+        wait_for(process, port)
+        url = f"http://127.0.0.1:{port}/v1/predictions"
+        one, other = (httpx2.post(f"{url}?reasons=1", json=row).json() for _ in range(2))
+        assert one["model_version"].endswith("@mock")
+        assert {**one, "prediction_id": ""} == {**other, "prediction_id": ""}
+        assert httpx2.post(url, json={}).status_code == 422
+    finally:
+        process.kill()
+        process.communicate()
+    assert not (layout.root / "logs/predictions.jsonl").exists()

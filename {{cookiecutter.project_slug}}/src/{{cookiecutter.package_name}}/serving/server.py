@@ -20,7 +20,7 @@ from ..errors import ArtefactError, ProjectError
 from .app import create_app
 from .logs import log_as_json
 from .prediction_log import PredictionLog
-from .predictor import check_folder, load_predictor
+from .predictor import Predictor, check_folder, load_predictor
 from .settings import Settings
 
 KEEP_ALIVE_SECONDS = 75
@@ -34,8 +34,10 @@ SHARED = "SERVICE_SHARED_FOLDER"
 """The environment variable by which the workers of this process find what they share."""
 
 
-def run(settings: Settings | None = None) -> None:
+def run(settings: Settings | None = None, predictor: Predictor | None = None) -> None:
     """Load the model, then serve until the process is told to stop.
+
+    predictor: what answers instead of the model folder; one worker only.
 
     Raises:
         ArtefactError: the model folder cannot be served.
@@ -43,7 +45,7 @@ def run(settings: Settings | None = None) -> None:
     """
     settings = settings or Settings.from_environment()
     log_as_json()
-    info, _ = check_folder(settings.model_dir)
+    info = predictor.info if predictor else check_folder(settings.model_dir)[0]
     where = f"http://{settings.host}:{settings.port}"
     announcement = f"serve: {info.version} on {where} (described in /openapi.json, Ctrl-C stops)"
     config = uvicorn.Config(
@@ -63,7 +65,7 @@ def run(settings: Settings | None = None) -> None:
         return
     # uvicorn drains on SIGTERM, then raises it again: a stop that was asked for ends with 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    config.app, config.factory = application(settings, None), False
+    config.app, config.factory = application(settings, None, predictor), False
     listening = config.bind_socket()
     logger.info(announcement)
     with suppress(KeyboardInterrupt):
@@ -92,9 +94,11 @@ def worker() -> FastAPI:
         sys.exit(STARTUP_FAILURE)
 
 
-def application(settings: Settings, shared: Path | None) -> FastAPI:
+def application(
+    settings: Settings, shared: Path | None, predictor: Predictor | None = None
+) -> FastAPI:
     """The application and its log, as the settings say."""
-    predictor = load_predictor(settings.model_dir)
+    predictor = predictor or load_predictor(settings.model_dir)
     log = PredictionLog(settings.prediction_log, settings.log_fsync, settings.log_max_bytes)
 
     @asynccontextmanager
