@@ -26,7 +26,7 @@ def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str
 
 def test_demo_ends_in_a_prediction(demonstrated: tuple[Project, str]) -> None:
     project, printed = demonstrated
-    assert printed.count("Running stage") == 8
+    assert printed.count("Running stage") == 9
     assert re.search(
         r"label +(good|bad)\n +probability +0\.\d+\n +model_version +credit-risk@", printed
     )

@@ -142,11 +142,13 @@ def test_callers_lose_no_request_when_it_is_told_to_stop(
 
 def workers(process: "subprocess.Popen[str]") -> list[int]:
     """The processes that the service started to answer requests."""
+    found = []
     path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    children = [int(each) for each in path.read_text(encoding="utf-8").split()]
-    return [
-        each for each in children if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()
-    ]
+    for child in map(int, path.read_text(encoding="utf-8").split()):
+        with suppress(OSError):  # it has just ended
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return found
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="no processes to look at")
