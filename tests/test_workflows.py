@@ -148,7 +148,9 @@ def test_no_step_keeps_credentials_or_pastes_text_into_a_script(project: Project
     for step in steps(project.path / ".github"):
         assert "${{" not in step.get("run", "")
         if step.get("uses", "").startswith(CHECKOUT):
-            assert step["with"] == {"persist-credentials": False}
+            # Beside it at most the commit before, whose callers must not break.
+            given = {"fetch-depth": 2, **step["with"]}
+            assert given == {"persist-credentials": False, "fetch-depth": 2}
 
 
 def test_nothing_in_ci_needs_a_secret(project: Project) -> None:

@@ -354,7 +354,7 @@ def test_an_answer_carries_its_reasons(client: TestClient, row: Row, log_file: P
         two["prediction_id"],
     ]
     many = client.post("/v1/predictions?reasons=2", json=[row] * 11)
-    assert (many.status_code, many.json()["title"]) == (413, "Request Entity Too Large")
+    assert many.status_code == 413
     assert "11 rows with reasons, at most 10 at once" in many.json()["detail"]
     assert len(log_file.read_text(encoding="utf-8").splitlines()) == 2
     assert client.post("/v1/explanations", json={}).status_code == 422

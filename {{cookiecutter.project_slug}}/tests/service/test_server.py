@@ -129,8 +129,10 @@ def test_callers_lose_no_request_when_it_is_told_to_stop(
     with Callers(port, row, 20) as callers:
         time.sleep(1)
         running.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
-        stopping = httpx2.get(f"http://127.0.0.1:{port}/health/ready")
+        deadline = time.monotonic() + 10
+        while (stopping := httpx2.get(f"http://127.0.0.1:{port}/health/ready")).is_success:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         assert (stopping.status_code, stopping.json()) == (503, {"status": "stopping"})
         assert stopping.headers["connection"] == "close"
         running.communicate(timeout=20)

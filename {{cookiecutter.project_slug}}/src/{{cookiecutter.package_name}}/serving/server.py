@@ -8,8 +8,10 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -51,6 +53,7 @@ def run(settings: Settings | None = None, predictor: Predictor | None = None) ->
     config = uvicorn.Config(
         f"{__name__}:worker",
         factory=True,
+        http=_protocol(),
         workers=settings.workers,
         host=settings.host,
         port=settings.port,
@@ -70,6 +73,14 @@ def run(settings: Settings | None = None, predictor: Predictor | None = None) ->
     logger.info(announcement)
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _protocol() -> Any:
+    if find_spec("httptools") is None:  # on Windows, where h11 limits heads by itself
+        return "auto"
+    from .protocol import Protocol
+
+    return Protocol
 
 
 def _serve_by_many(settings: Settings, config: uvicorn.Config, announcement: str) -> None:

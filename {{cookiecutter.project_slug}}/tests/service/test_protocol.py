@@ -1,0 +1,104 @@
+"""A head that is too slow or too large holds no connection, and a body that is harms no other."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from {{ cookiecutter.package_name }}.serving import endpoint, protocol
+from {{ cookiecutter.package_name }}.serving.app import create_app
+from {{ cookiecutter.package_name }}.serving.prediction_log import PredictionLog
+from {{ cookiecutter.package_name }}.serving.predictor import Predictor
+from {{ cookiecutter.package_name }}.serving.settings import Settings
+
+POST = b"POST /v1/predictions HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+PART = b"x" * 1_000_000
+
+
+@pytest.fixture
+def port(predictor: Predictor, log_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The port of a service that waits half a second for heads and bodies."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(endpoint, "BODY_SECONDS", 0.5)
+    app = create_app(predictor, PredictionLog(str(log_file)), Settings())
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            port=0,
+            http=protocol.Protocol,
+            log_config=None,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=1,
+        )
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()
+
+
+def answer(port: int, *parts: bytes, pause: float = 0.0) -> str:
+    """The status line that comes back, once all is sent or the service listens no more."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        for part in parts:
+            try:
+                connection.sendall(part)
+            except OSError:
+                break
+            time.sleep(pause)
+        return connection.recv(100).split(b"\r\n")[0].decode()
+
+
+def test_a_slow_head_is_refused(port: int) -> None:
+    for parts in ((), (b"POST /v1/pre",), (POST, b"X-More: ", b"x")):
+        start = time.monotonic()
+        assert answer(port, *parts) == "HTTP/1.1 408 Request Timeout"
+        assert 0.4 < time.monotonic() - start < 5
+    assert answer(port, *(b"x" for _ in range(30)), pause=0.05).startswith("HTTP/1.1 40")
+
+
+def test_a_large_head_is_refused(port: int) -> None:
+    heads = (b"X-%d: %s\r\n" % (number, b"x" * 8000) for number in range(20))
+    assert answer(port, POST, *heads).startswith("HTTP/1.1 431")
+    assert answer(port, POST, b"X: ", *[PART] * 20).startswith("HTTP/1.1 431")
+
+
+def memory() -> int:
+    """Bytes that this process holds."""
+    text = Path("/proc/self/status").read_text(encoding="utf-8")
+    (line,) = (line for line in text.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="nothing tells the memory")
+def test_a_body_of_500_mb_takes_no_memory(port: int) -> None:
+    before = memory()
+    whole = POST + b"Content-Length: 500000000\r\n\r\n"
+    assert answer(port, whole, *[PART] * 500).startswith("HTTP/1.1 413")
+    pieces = (b"f4240\r\n" + PART + b"\r\n" for _ in range(500))
+    head = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert answer(port, head, *pieces).startswith("HTTP/1.1 413")
+    assert memory() - before < 20_000_000
+
+
+def test_a_slow_body_is_refused_and_harms_no_other(port: int) -> None:
+    slow: list[Any] = []
+    head = POST + b"Content-Length: 1000\r\n\r\n"
+    parts = [head, *(b"x" for _ in range(30))]
+    thread = threading.Thread(target=lambda: slow.append(answer(port, *parts, pause=0.05)))
+    thread.start()
+    while thread.is_alive():
+        start = time.monotonic()
+        assert answer(port, b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n").endswith("200 OK")
+        assert time.monotonic() - start < 1
+    assert slow == ["HTTP/1.1 408 Request Timeout"]
