@@ -38,7 +38,6 @@ SCORED, REJECTS = "scored.arrow", "rejected.arrow"
 class Part(NamedTuple):
     """Row groups of a Parquet file, or rows of a CSV file, which are `first` and those after it."""
 
-    number: int
     first: int
     rows: int
     content: list[int] | pa.RecordBatch
@@ -65,19 +64,19 @@ class Job:
         first = 1
         if not is_parquet(self.path):
             file = self.source.model_copy(update={"path": str(self.path)})
-            for number, batch in enumerate(batches(Path(), file, self.columns)):
-                yield Part(number, first, len(batch), batch)
+            for batch in batches(Path(), file, self.columns):
+                yield Part(first, len(batch), batch)
                 first += len(batch)
             return
         with pyarrow.parquet.ParquetFile(self.path) as file:
             sizes = [file.metadata.row_group(each).num_rows for each in range(file.num_row_groups)]
-        number, groups, rows = 0, [], 0
+        groups, rows = [], 0
         for group, size in enumerate(sizes):
             groups.append(group)
             rows += size
             if rows >= PART_ROWS or group == len(sizes) - 1:
-                yield Part(number, first, rows, groups)
-                number, first, groups, rows = number + 1, first + rows, [], 0
+                yield Part(first, rows, groups)
+                first, groups, rows = first + rows, [], 0
 
     def score(self, part: Part) -> tuple[Path, int]:
         """Score a part, unless an earlier run has: its folder, and its rows.
@@ -86,7 +85,7 @@ class Job:
             ArtefactError: the model is another one by now.
             DataError: the file is broken.
         """
-        folder = self.folder / f"{part.number:06}"
+        folder = self.folder / f"{part.first}-{part.rows}"
         if not folder.is_dir():
             with replaced(folder) as new:
                 new.mkdir()
@@ -115,7 +114,7 @@ class Job:
 
 def key_of(predictor: Predictor, digest: str, columns: Iterable[str], ids: pa.Schema) -> str:
     """The hash of all that scores depend on; predictions are numbered below its beginning."""
-    parts = (predictor.info.model_dump_json(), digest, *columns, str(ids), str(PART_ROWS))
+    parts = (predictor.info.model_dump_json(), digest, *columns, str(ids))
     return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()
 
 

@@ -126,7 +126,7 @@ def _prepare(job: Job, output: Path) -> int:
         if other != job.folder:
             shutil.rmtree(other)
     job.folder.mkdir(parents=True, exist_ok=True)
-    return len(list(job.folder.glob("[0-9]*[0-9]")))
+    return len(list(job.folder.glob("*-*")))
 
 
 def _collect(job: Job, schema: pa.Schema, processes: int, suffix: str) -> tuple[int, int]:
