@@ -245,3 +245,29 @@ def test_a_constant_is_served_before_there_is_a_model(
         process.kill()
         process.communicate()
     assert not (layout.root / "logs/predictions.jsonl").exists()
+
+
+def memory(process: "subprocess.Popen[str]") -> int:
+    """Bytes that a process holds."""
+    text = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+    (line,) = (line for line in text.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="nothing tells the memory")
+@pytest.mark.parametrize("length", ["Content-Length: 500000000", "Transfer-Encoding: chunked"])
+def test_a_body_of_500_mb_is_refused_and_takes_no_memory(
+    length: str, running: "subprocess.Popen[str]", port: int, row: dict[str, Any]
+) -> None:
+    url = f"http://127.0.0.1:{port}/v1/predictions"
+    assert httpx2.post(url, json=row).is_success
+    before, megabyte = memory(running), b"x" * 1_000_000
+    part = b"f4240\r\n" + megabyte + b"\r\n" if "chunked" in length else megabyte
+    head = f"POST /v1/predictions HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n{length}"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(f"{head}\r\n\r\n".encode())
+        for _ in range(500):
+            connection.sendall(part)
+        assert connection.recv(100).startswith(b"HTTP/1.1 413")
+    assert memory(running) - before < 20_000_000
+    assert httpx2.post(url, json=row).is_success
