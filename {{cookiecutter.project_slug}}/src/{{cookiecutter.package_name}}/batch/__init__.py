@@ -1,1 +1,0 @@
-"""Tables through the predictor of the service: in process, or a file of any size."""
