@@ -355,8 +355,7 @@ def test_a_killed_process_is_a_refusal(
     for child in multiprocessing.active_children():
         os.kill(child.pid or 0, signal.SIGKILL)
         child.join()
-    for folder in job.folder.glob("[2-9]*"):
-        folder.rename(folder.with_name("away"))
+    # The last part is not with the pool yet.
     with pytest.raises(DataError, match="a process was killed"):
         list(done)
 
