@@ -35,6 +35,8 @@ CLOSE = (b"connection", b"close")
 BODY_SECONDS = 20
 """A body that takes longer holds a connection for nothing."""
 MAX_DIGITS = 18
+"""Of a declared length: as many are beyond any limit, and quickly read."""
+FAULT = "an unexpected fault; it has been logged"
 
 logger = logging.getLogger(__name__)
 
@@ -186,9 +188,6 @@ async def respond(answer: Answer, headers: list[tuple[bytes, bytes]], send: Send
         own.append((b"www-authenticate", b'Basic realm="API key as the password", charset="UTF-8"'))
     await send({"type": "http.response.start", "status": answer.status, "headers": own})
     await send({"type": "http.response.body", "body": answer.content})
-
-
-FAULT = "an unexpected fault; it has been logged"
 
 
 def identify(given: dict[bytes, bytes]) -> tuple[bytes, str]:

@@ -110,12 +110,7 @@ def _operation(contract: Contract) -> dict[str, Any]:
             },
             _count("reasons", "How many reasons each answer carries; at most 10 rows then."),
         ],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": _one_or_many("Row"), "example": contract.example}
-            },
-        },
+        "requestBody": _rows(contract),
         "responses": {
             "200": {
                 "description": "One prediction for each row, in the same order.",
@@ -131,12 +126,7 @@ def _explanations(contract: Contract) -> dict[str, Any]:
         "summary": "Explain the answers to one row or a list of rows; none is served or logged",
         "operationId": "explain",
         "parameters": [*HEADERS, _count("top", "How many reasons; all where it is not said.")],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": _one_or_many("Row"), "example": contract.example}
-            },
-        },
+        "requestBody": _rows(contract),
         "responses": {
             "200": {
                 "description": "One explanation for each row, in the same order.",
@@ -145,6 +135,11 @@ def _explanations(contract: Contract) -> dict[str, Any]:
             **_refusals(),
         },
     }
+
+
+def _rows(contract: Contract) -> dict[str, Any]:
+    content = {"schema": _one_or_many("Row"), "example": contract.example}
+    return {"required": True, "content": {"application/json": content}}
 
 
 def _count(name: str, description: str) -> dict[str, Any]:

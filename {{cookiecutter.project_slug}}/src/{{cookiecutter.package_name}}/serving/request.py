@@ -25,7 +25,7 @@ class Parsed(NamedTuple):
 
     rows: list[Row]
     is_list: bool
-    context: dict[str, Any] = {}  # noqa: RUF012
+    context: dict[str, Any] = {}  # noqa: RUF012  (nobody changes it)
     dry_run: bool = False
     reasons: int = 0
 

@@ -85,7 +85,7 @@ def _protocol() -> Any:
 
 def _serve_by_many(settings: Settings, config: uvicorn.Config, announcement: str) -> None:
     listening = config.bind_socket()
-    memory = Path("/dev/shm")  # noqa: S108
+    memory = Path("/dev/shm")  # noqa: S108  (the folder made in it has a random name)
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as shared:
         os.environ[SHARED] = shared
         logger.info(announcement)
