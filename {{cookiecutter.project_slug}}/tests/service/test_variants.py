@@ -298,7 +298,7 @@ def test_one_with_other_scores_is_put_out(
     predictor: Predictor, file: Path, rows: list[dict[str, Any]], constant: bool
 ) -> None:
     instance = Instance(predictor, file, named(predictor, shifted(predictor, constant)))
-    for seed in range(3):
+    for seed in range(10):
         instance.write(share=50)
         found = ask_rows(instance, rows, seed)
         assert instance.is_out
@@ -311,11 +311,13 @@ def test_a_good_one_is_never_put_out(
     predictor: Predictor, file: Path, rows: list[dict[str, Any]]
 ) -> None:
     instance = Instance(predictor, file, named(predictor))
-    for seed in range(6):
-        for share in (10, 50, 100):
-            instance.write(share=share, limits={"latency_ms": 1000.0})
-            ask_rows(instance, rows, seed)
-            assert not instance.is_out
+    for seed in range(20):
+        instance.write(share=30 + seed)
+        found = ask_rows(instance, rows, seed)
+        assert found["challenger"] > SHIFT_ROWS
+        assert not instance.is_out
+        instance.write(share=100)
+        assert by(instance.ask(5)) == {"challenger": 5}
     assert instance.counted("challenger_aborts_total") == 0
 
 
