@@ -52,6 +52,7 @@ def create_app(contract: dict[str, Any]) -> FastAPI:
         __config__=ConfigDict(protected_namespaces=()),
         prediction_id=(str, "0" * 32),
         model_version=(str, f"{contract['name']}@000000000000"),
+        variant=(str, "champion"),
         **ANSWERS[contract["task"]],
     )
     constant: BaseModel = answer()

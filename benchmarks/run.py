@@ -31,6 +31,7 @@ HERE = Path(__file__).resolve().parent
 SECONDS = float(os.environ.get("BENCH_SECONDS", "1.5"))
 ROUNDS = 5
 BAR, BAR_CELL = 1.50, (1, 32)  # the ratio wanted, and where
+SHARE = 10  # percent of the requests that a challenger answers, which is the champion once more
 PATIENCE = 60
 TYPES = {"integer": int, "number": float, "string": str}
 
@@ -85,7 +86,13 @@ def served(project: Path, log: Path, *command: str, many: str = "") -> Iterator[
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    own = {"HOST": "127.0.0.1", "PORT": str(port), "PREDICTION_LOG": str(log)}
+    own = {
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "PREDICTION_LOG": str(log),
+        "CHALLENGER_DIR": str(project / "models" / "serving"),
+        "VARIANTS_FILE": str(log.with_name("variants.yaml")),
+    }
     process = subprocess.Popen(
         [project / ".venv" / "bin" / "python", *command],
         cwd=project,
@@ -209,6 +216,9 @@ def main() -> None:
             bodies[size] = folder / f"{size}.jsonl"
             lines = "".join(json.dumps(body) + "\n" for body in each)
             bodies[size].write_text(lines, encoding="utf-8")
+        model = json.loads((project / "models/serving/model.json").read_text(encoding="utf-8"))
+        wanted = {"challenger": model["version"], "share": SHARE, "limits": {"latency_ms": 1e6}}
+        (folder / "variants.yaml").write_text(yaml.safe_dump(wanted), encoding="utf-8")
         (package,) = (path.name for path in (project / "src").iterdir())
         with (
             served(project, folder / "service.log", "-m", package, "serve") as service,

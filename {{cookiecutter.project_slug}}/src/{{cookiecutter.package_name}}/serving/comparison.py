@@ -1,7 +1,8 @@
 """Comparison: what champion and challenger do side by side, and whether the limits hold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,24 +16,13 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 VARIANTS = (CHAMPION, CHALLENGER)
 BINS = 10
 """Of the scores: as many as the index of their shift is customarily taken over."""
-COUNTS = np.dtype(
-    [
-        ("plan", "f8"),
-        ("aborted", "f8"),
-        # Since the plan began.
-        ("failed", "f8"),
-        ("late", "f8"),
-        ("rows", "f8", 2),
-        ("seconds", "f8", 2),
-        ("scores", "f8", (2, BINS)),
-        # Since the instance began.
-        ("errors", "f8"),
-        ("aborts", "f8"),
-        ("dropped", "f8"),
-    ]
-)
-SIZE = COUNTS.itemsize // 8
-"""Of one worker's counts, in numbers."""
+PLAN, ABORTED, FAILED, LATE, ROWS, SECONDS, SCORES = 0, 1, 2, 3, 4, 6, 8
+"""Where a plan's counts stand: of rows and seconds two, of scores BINS for each variant."""
+ERRORS, ABORTS, DROPPED = (SCORES + 2 * BINS + place for place in range(3))
+"""Those of all plans."""
+SIZE = DROPPED + 1
+LOOK_ROWS = 100
+"""The challenger's scores are compared each time that it has answered so many."""
 FREE_ROWS = 5
 """That may fail beyond the limit before the challenger is put out."""
 FREE_SECONDS = 2.0
@@ -68,53 +58,63 @@ class Comparison(Collector):
     """
 
     def __init__(self, own: Floats, every: Floats) -> None:
-        self._own = own.view(COUNTS)
-        self._every = every.view(COUNTS)[:, 0]
+        self._own: Any = memoryview(own.data)  # faster than the array for one number
+        self._looked = 0.0
+        self._every = every
         self._lock = Lock()
 
     def begin(self, plan: int) -> None:
         """Count from zero, unless this plan's counts are those of a worker that died."""
         with self._lock:
-            if self._own["plan"][0] != plan:
-                for name in ("failed", "late", "rows", "seconds", "scores"):
-                    self._own[name] = 0
-                self._own["plan"] = plan
+            if self._own[PLAN] != plan:
+                for place in range(FAILED, ERRORS):
+                    self._own[place] = 0.0
+                self._own[PLAN], self._looked = plan, 0.0
 
     def answered(
-        self, variant: int, rows: int, seconds: float, bins: npt.NDArray[np.int64], limits: Limits
-    ) -> None:
-        """Count one call of a model: its rows, its time, and how many scores are in each bin."""
-        with self._lock:
-            counts = self._own[0]
-            counts["rows"][variant] += rows
-            counts["seconds"][variant] += seconds
-            counts["scores"][variant] += bins
-            if variant:
-                usual = rows * counts["seconds"][0] / max(counts["rows"][0], 1)
-                late = seconds - usual - limits.latency_ms / 1000 if counts["rows"][0] else 0.0
-                counts["late"] = max(0.0, counts["late"] + late)
-                counts["failed"] = max(0.0, counts["failed"] - limits.errors * rows)
+        self, variant: int, seconds: float, bins: Sequence[int], limits: Limits
+    ) -> str | None:
+        """Count one call of a model: its time, and the bin of each score.
 
-    def failed(self, rows: int) -> None:
-        """Count rows that the challenger failed."""
+        Gives the limit that the challenger breaks, if any.
+        """
+        own, rows = self._own, len(bins)
         with self._lock:
-            self._own["failed"] += rows
-            self._own["errors"] += rows
+            own[ROWS + variant] += rows
+            own[SECONDS + variant] += seconds
+            for place in bins:
+                own[SCORES + variant * BINS + place] += 1
+            if not variant:
+                return None
+            usual = own[ROWS] and rows * own[SECONDS] / own[ROWS] + limits.latency_ms / 1000
+            own[LATE] = max(0.0, own[LATE] + seconds - usual) if usual else 0.0
+            own[FAILED] = max(0.0, own[FAILED] - limits.errors * rows)
+            if own[LATE] == 0 and own[ROWS + variant] < self._looked + LOOK_ROWS:
+                return None
+            self._looked = own[ROWS + variant]
+        return self.verdict(limits)
+
+    def failed(self, rows: int, limits: Limits) -> str | None:
+        """Count rows that the challenger failed. Gives the limit that it breaks, if any."""
+        with self._lock:
+            self._own[FAILED] += rows
+            self._own[ERRORS] += rows
+        return self.verdict(limits)
 
     def dropped(self, rows: int) -> None:
         """Count rows that the challenger was too slow to score in the shadow."""
         with self._lock:
-            self._own["dropped"] += rows
+            self._own[DROPPED] += rows
 
     def verdict(self, limits: Limits) -> str | None:
         """Which limit the challenger breaks under this plan, if any."""
-        counts = self._every[self._every["plan"] == self._own["plan"][0]]
-        failed, late = counts["failed"].sum(), counts["late"].sum()
+        counts = self._every[self._every[:, PLAN] == self._own[PLAN]].sum(axis=0)
+        failed, late = counts[FAILED], counts[LATE]
         if failed > FREE_ROWS:
             return f"it failed {failed:.0f} rows more than errors: {limits.errors} allows"
         if late > FREE_SECONDS:
             return f"it took {late:.1f} s more than latency_ms: {limits.latency_ms} allows"
-        scores = counts["scores"].sum(axis=0)
+        scores = counts[SCORES:ERRORS].reshape(2, BINS)
         if scores.sum(axis=1).min() >= SHIFT_ROWS and (found := stability(*scores)) > limits.shift:
             return f"its scores differ by an index of {found:.2f}, shift: {limits.shift} is allowed"
         return None
@@ -124,22 +124,22 @@ class Comparison(Collector):
         with self._lock:
             if self.aborted(plan):
                 return False
-            self._own["aborted"] = plan
-            self._own["aborts"] += 1
+            self._own[ABORTED] = plan
+            self._own[ABORTS] += 1
             return True
 
     def aborted(self, plan: int) -> bool:
         """Whether a worker has put the plan's challenger out."""
-        return bool((self._every["aborted"] == plan).any())
+        return bool((self._every[:, ABORTED] == plan).any())
 
     def collect(self) -> Iterator[Metric]:
         """The sums over all workers, as prometheus_client asks for them."""
-        for name, what in (
-            ("errors", "Rows that it failed, and the champion answered"),
-            ("aborts", "Times that it was put out"),
-            ("dropped", "Rows that it was too slow to score in the shadow"),
+        for place, name, what in (
+            (ERRORS, "errors", "Rows that it failed, and the champion answered"),
+            (ABORTS, "aborts", "Times that it was put out"),
+            (DROPPED, "dropped", "Rows that it was too slow to score in the shadow"),
         ):
-            yield CounterMetricFamily(f"challenger_{name}", what, self._every[name].sum())
+            yield CounterMetricFamily(f"challenger_{name}", what, self._every[:, place].sum())
 
 
 def stability(own: Floats, other: Floats) -> float:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ from time import perf_counter
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 from pydantic import Field
 
@@ -118,10 +118,9 @@ class Plan:
         taken = int.from_bytes(digest) % 100 < self.share
         return self.challenger if taken else self.champion
 
-    def bins(self, answers: Answers) -> npt.NDArray[np.int64]:
-        """How many scores are in each bin; of labels the last one's probability is the score."""
-        scores = answers[:, -1] if answers.ndim == 2 else answers
-        return np.bincount(np.searchsorted(self.edges, scores), minlength=BINS)
+    def bins(self, answers: Answers) -> list[int]:
+        """The bin of each score."""
+        return [bisect_left(self.edges, score) for score in _scores(answers)]
 
 
 class Variants:
@@ -160,16 +159,14 @@ class Variants:
         answers = variant.answers(rows)
         seconds, place = perf_counter() - start, VARIANTS.index(variant.name)
         limits = plan.wanted.limits
-        self.comparison.answered(place, len(rows), seconds, plan.bins(answers), limits)
-        if variant is plan.challenger:
-            self._judge(plan)
+        self._judge(plan, self.comparison.answered(place, seconds, plan.bins(answers), limits))
         return answers
 
     def failed(self, plan: Plan, fault: Exception) -> None:
         """Count a fault of the challenger where the champion answers."""
         logger.error("the challenger %s failed: %s", plan.wanted.challenger, fault)
-        self.comparison.failed(max(len(getattr(fault, "errors", ())), 1))
-        self._judge(plan)
+        rows = max(len(getattr(fault, "errors", ())), 1)
+        self._judge(plan, self.comparison.failed(rows, plan.wanted.limits))
 
     def look(self) -> None:
         """Follow the file, and what other workers found of the challenger; raises nothing."""
@@ -198,8 +195,8 @@ class Variants:
         while not self._stopped.wait(LOOK_SECONDS):
             self.look()
 
-    def _judge(self, plan: Plan) -> None:
-        if self.plan is not plan or not (fault := self.comparison.verdict(plan.wanted.limits)):
+    def _judge(self, plan: Plan, fault: str | None) -> None:
+        if fault is None or self.plan is not plan:
             return
         self.plan = self._alone
         if self.comparison.abort(plan.number):
@@ -244,8 +241,7 @@ class Variants:
         """Deciles of the champion's scores on its background."""
         champion = self._alone.champion
         answers = champion.predictor.answers(champion.encoder.rows(champion.predictor.background))
-        scores = answers[:, -1] if answers.ndim == 2 else answers
-        return tuple(np.quantile(scores, np.arange(1, BINS) / BINS))
+        return tuple(np.quantile(_scores(answers), np.arange(1, BINS) / BINS))
 
 
 def _read(file: Path | None) -> tuple[bytes, int] | None:
@@ -257,6 +253,12 @@ def _read(file: Path | None) -> tuple[bytes, int] | None:
             return opened.read(), os.fstat(opened.fileno()).st_mtime_ns
     except FileNotFoundError:
         return None
+
+
+def _scores(answers: Answers) -> list[float]:
+    """Of labels the last one's probabilities."""
+    scores: list[float] = (answers[:, -1] if answers.ndim == 2 else answers).tolist()
+    return scores
 
 
 def _taken(predictor: Predictor) -> Any:
