@@ -5,10 +5,10 @@ RUN := $(UV) run --locked --quiet
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock bench quality
+.PHONY: help demo test lint lock bench bench-peers quality
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(filter .uv/%,$(UV)) ## make a project from the default answers, train it, serve it, ask it
 	@$(RUN) python demo.py
@@ -27,6 +27,9 @@ lock: $(filter .uv/%,$(UV)) ## refresh every lock file, and the names that proje
 
 bench: $(filter .uv/%,$(UV)) ## measure a project's service beside what one would write instead
 	@$(RUN) python benchmarks/run.py
+
+bench-peers: $(filter .uv/%,$(UV)) ## measure it beside mlflow, BentoML, LitServe, MLServer and the tutorials' service
+	@$(RUN) python benchmarks/peers.py
 
 quality: $(filter .uv/%,$(UV)) ## compare the model that a project starts with to a tuned one
 	@$(RUN) python benchmarks/quality.py

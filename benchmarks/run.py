@@ -35,6 +35,7 @@ SHARE = 10  # percent of the requests that a challenger answers, which is the ch
 PATIENCE = 60
 TYPES = {"integer": int, "number": float, "string": str}
 
+Row = dict[str, Any]
 Cell = tuple[int, int]  # rows a request, callers
 CELLS: list[Cell] = [(1, 1), (1, 32), (100, 1), (100, 32)]
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,17 @@ def test_every_answer_of_the_benchmark_is_logged(
     assert counted[1] == counted[2] != "0"
 
 
-def test_the_benchmark_says_that_wrk_is_missing(tmp_path: Path) -> None:
-    command = (sys.executable, ROOT / "benchmarks" / "run.py")
+@pytest.mark.parametrize(("file", "name"), [("run.py", "bench"), ("peers.py", "peers")])
+def test_the_benchmark_says_that_wrk_is_missing(tmp_path: Path, file: str, name: str) -> None:
+    command = (sys.executable, ROOT / "benchmarks" / file)
     run = run_in(ROOT, *command, env={"PATH": str(tmp_path)}, check=False)
     assert (run.returncode, run.stdout) == (1, "")
-    assert run.stderr == "bench: wrk is not installed; apt-get install wrk\n"
+    assert run.stderr == f"{name}: wrk is not installed; apt-get install wrk\n"
+
+
+def test_the_peers_have_the_scikit_learn_of_a_project(project: Project) -> None:
+    locked = tomllib.loads((project.path / "uv.lock").read_text(encoding="utf-8"))["package"]
+    (version,) = {each["version"] for each in locked if each["name"] == "scikit-learn"}
+    heads = [file.read_text(encoding="utf-8") for file in (ROOT / "benchmarks/peers").glob("*.py")]
+    found = {pin for head in heads for pin in re.findall(r'"scikit-learn==(.*?)"', head)}
+    assert found == {version}
