@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import compress, islice
+from itertools import compress, islice, repeat
 from typing import Any
 
 from pydantic_core import to_json
@@ -173,10 +173,10 @@ def _explanations(variant: Variant, rows: list[Row], top: int | None) -> list[Ex
 
 def _predictions(variant: Variant, answers: Answers) -> list[dict[str, Any]]:
     outcome, told_by = variant.predictor.outcome(answers), _told_by(variant)
-    return [
-        {"prediction_id": new} | told_by | dict(zip(outcome, row, strict=True))
-        for new, *row in zip(_new_ids(len(answers)), *outcome.values(), strict=True)
-    ]
+    names = ("prediction_id", *told_by, *outcome)
+    known = (repeat(each) for each in told_by.values())
+    columns = (_new_ids(len(answers)), *known, *outcome.values())
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=False)]
 
 
 def _told_by(variant: Variant) -> dict[str, str]:

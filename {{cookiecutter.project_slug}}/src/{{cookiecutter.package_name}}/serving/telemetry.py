@@ -7,6 +7,7 @@ their sums, and the successor of a dead worker goes on with its array, so no cou
 import mmap
 import os
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
@@ -96,17 +97,21 @@ class Telemetry(Collector):
                 if None in row.values():
                     for place, name in enumerate(self._features, self._place["missing"]):
                         self._count[place] += row[name] is None
-            variants, scores = self._place["variants"], self._place["scores"]
-            for prediction in predictions:
-                self._count[variants + VARIANTS.index(prediction["variant"])] += 1
-                if "value" in prediction:
-                    score, place = prediction["value"], 0
-                else:
-                    score = prediction.get("score", prediction["probability"])
-                    place = self._labels.index(prediction["label"])
-                    self._count[scores + bisect_left(SCORES, score)] += 1
-                self._count[self._place["answers"] + place] += 1
-                self._count[scores + len(SCORES) + 1] += score
+            for variant, count in Counter([each["variant"] for each in predictions]).items():
+                self._count[self._place["variants"] + VARIANTS.index(variant)] += count
+            answers, scores = self._place["answers"], self._place["scores"]
+            if "value" in predictions[0]:
+                given = [each["value"] for each in predictions]
+                self._count[answers] += len(given)
+            else:
+                for label, count in Counter([each["label"] for each in predictions]).items():
+                    self._count[answers + self._labels.index(label)] += count
+                name = "score" if "score" in predictions[0] else "probability"
+                given = [each[name] for each in predictions]
+                bins = Counter([bisect_left(SCORES, score) for score in given])
+                for place, count in bins.items():
+                    self._count[scores + place] += count
+            self._count[scores + len(SCORES) + 1] += sum(given)
 
     def refused(self, faults: Sequence[Mapping[str, Any]]) -> None:
         """Count the fields at fault of a refused body."""
