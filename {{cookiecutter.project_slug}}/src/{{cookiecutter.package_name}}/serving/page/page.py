@@ -100,7 +100,9 @@ class Page:
         """The page with what was typed; told: the feedback; refusal: of that, or else of a row."""
         texts = typed if told is None else told
         faults = {
-            fault["field"]: fault["message"] if texts.get(fault["field"]) else "A value is needed."
+            fault["field"]: fault["message"]
+            if texts.get(fault["field"], "").strip()
+            else "A value is needed."
             for fault in (refusal.errors if refusal else ())
             if fault["field"] is not None
         }
