@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ...contract import Column
 from ...errors import RequestError
 from ..card import sections
 from ..endpoint import Asked, Endpoint, Front
@@ -127,20 +126,8 @@ class Page:
         environment = Environment(
             autoescape=True, loader=FileSystemLoader(HERE), trim_blocks=True, lstrip_blocks=True
         )
-        environment.filters |= {"limits": _limits, "figure": _figure}
+        environment.filters["figure"] = _figure
         return environment.get_template("page.html")
-
-
-def _limits(column: Column) -> str:
-    """What may be typed, in words."""
-    limits = column.constraints
-    kind = {"integer": "a whole number", "number": "a number", "boolean": "yes or no"}
-    words = "one of the list" if limits.enum else kind.get(column.type, "a text")
-    if limits.pattern is not None:
-        words += f" that matches {limits.pattern}"
-    for word, limit in (("from", limits.minimum), ("to", limits.maximum)):
-        words += "" if limit is None else f" {word} {limit:.15g}"
-    return words if limits.required else f"{words}; may be empty"
 
 
 def _figure(value: Any, sign: str = "") -> str:
