@@ -107,6 +107,7 @@ HOSTILE = [
         "constraints": {"required": True},
         "example": 1e22,
     },
+    {"name": "keys", "type": "string", "role": "id", "constraints": {"required": True}},
     {
         "name": "card",
         "type": "integer",
@@ -312,6 +313,8 @@ def test_any_contract_has_a_page(labels: list[str], served: Build, log_file: Pat
     client, own = served(HOSTILE, labels)
     shown = page_of(client.get("/"))
     assert shown.forms["./"] == typed(own)
+    assert not [each for _, each in shown.tags if "aria-invalid" in each]
+    assert "built-in" not in shown.text  # what a dictionary has by the name of a column
     # A browser sends a line break as two characters.
     body = urlencode(typed(own)).replace("%0A", "%0D%0A")
     shown = page_of(client.post("/", content=body, headers=FORM))
@@ -319,6 +322,10 @@ def test_any_contract_has_a_page(labels: list[str], served: Build, log_file: Pat
     assert line["inputs"] == own.example
     assert not {"script", "b"} & {tag for tag, _ in shown.tags}
     assert SCRIPT in shown.text
+    without = typed(own) | {"é ü": ""}
+    del without["items"]
+    shown = page_of(client.post("/", data=without), 422)
+    assert shown.forms["./"] == typed(own) | {"é ü": "", "items": ""}
     card = client.get("/v1/model/card")
     assert card.headers["content-type"].startswith("text/markdown")
     assert "<" not in card.text
