@@ -15,7 +15,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 # Formats whose own tools read them in tests of their own, and plain text.
-UNREAD_SUFFIXES = {".tf", ".txt", ".hcl", ".mk", ".typed"}
+UNREAD_SUFFIXES = {".css", ".tf", ".txt", ".hcl", ".mk", ".typed"}
 UNREAD_NAMES = {
     "CODEOWNERS",
     "Dockerfile",

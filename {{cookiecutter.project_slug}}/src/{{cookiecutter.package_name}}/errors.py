@@ -72,6 +72,10 @@ class UnauthorizedError(RequestError):
     """The request holds no known API key."""
 
 
+class ForeignFormError(RequestError):
+    """A form was sent by a page of another site."""
+
+
 class SlowBodyError(RequestError):
     """The body takes too long to arrive."""
 

@@ -21,6 +21,16 @@ def test_the_model_is_described(client: TestClient, predictor: Predictor) -> Non
     assert described["metrics"] == predictor.info.metrics
 
 
+def test_the_models_card_is_there(client: TestClient, predictor: Predictor) -> None:
+    card = client.get("/v1/model/card")
+    assert card.headers["content-type"] == "text/markdown; charset=utf-8"
+    info = predictor.info
+    for said in (info.version, info.audience, *info.limits):
+        assert said in card.text
+    for name, value in info.metrics.items():
+        assert value is None or f"| {name} | {value:.4g} |" in card.text
+
+
 def test_the_documentation_is_there(client: TestClient) -> None:
     assert "/openapi.json" in client.get("/docs").text
 

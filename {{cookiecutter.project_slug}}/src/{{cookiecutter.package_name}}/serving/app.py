@@ -19,6 +19,7 @@ from .auth import Keys
 from .endpoint import FAULT, Endpoint, Front, Lifecycle, identify, respond
 from .feedback import FeedbackService
 from .openapi import DocumentedApp
+from .page.page import Page
 from .prediction_log import PredictionLog
 from .predictor import Predictor
 from .problem import problem, refused
@@ -95,11 +96,14 @@ def create_app(
     service = PredictionService(predictor.contract, variants, log, telemetry, settings.max_rows)
     feedback = FeedbackService(predictor.contract, log)
     posts = endpoints(service, feedback, front, settings.max_body_bytes)
+    page = Page(predictor, posts[0].answer, posts[-1].answer)
+    posts += page.forms(front, settings.max_body_bytes)
     app = Service(predictor.contract, lifespan)
     app.front, app.endpoints = front, {each.path: each for each in posts}
     app.state.lifecycle, app.state.variants, app.state.service = lifecycle, variants, service
     app.include_router(information_routes(predictor, variants, lifecycle))
     app.include_router(metrics_route(telemetry))
+    app.router.routes.extend(page.routes())
     # For 405, and for paths that begin with a prefix.
     app.router.routes.extend(Route(each.path, each, methods=["POST"]) for each in posts)
     app.add_exception_handler(HTTPException, _http_problem)

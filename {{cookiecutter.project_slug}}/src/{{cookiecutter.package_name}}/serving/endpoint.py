@@ -100,16 +100,18 @@ class Endpoint:
     options: what may stand in the query, each with the pattern of its value.
     """
 
+    takes = b"application/json"
+
     def __init__(
         self,
         path: str,
-        answer: Callable[[bytes, Asked], Awaitable[bytes]],
+        answer: Callable[[bytes, Asked], Awaitable[Answer]],
         front: Front,
         max_body_bytes: int,
         **options: str,
     ) -> None:
         self.path = path
-        self._answer = answer
+        self.answer = answer
         self._front = front
         self._max_body_bytes = max_body_bytes
         self._options = options
@@ -125,7 +127,7 @@ class Endpoint:
             key = given.get(b"x-variant-key", request_id).decode("latin-1")
             asked = Asked(request_id.decode(), trace_id, caller, key, options)
             body = await self._read(given, receive)
-            answer = Answer(200, b"application/json", await self._answer(body, asked))
+            answer = await self.answer(body, asked)
         except RequestError as refusal:
             answer = refused(refusal)
         except Exception:
@@ -151,10 +153,10 @@ class Endpoint:
     async def _read(self, given: dict[bytes, bytes], receive: Receive) -> bytes:
         """The body, read no further than the limit, and not at all where its length says so."""
         kind = given.get(b"content-type", b"")
-        if kind.partition(b";")[0].strip().lower() != b"application/json":
+        if kind.partition(b";")[0].strip().lower() != self.takes:
             raise MediaTypeError(
-                f"Content-Type is {kind[:100].decode('latin-1')!r}; send the rows as"
-                " application/json"
+                f"Content-Type is {kind[:100].decode('latin-1')!r}; send the body as"
+                f" {self.takes.decode()}"
             )
         limit = self._max_body_bytes
         declared = given.get(b"content-length", b"0")[:MAX_DIGITS]
@@ -184,6 +186,7 @@ async def respond(answer: Answer, headers: list[tuple[bytes, bytes]], send: Send
     own = [
         (b"content-type", answer.media_type),
         (b"content-length", b"%d" % len(answer.content)),
+        *answer.headers,
         *headers,
     ]
     if answer.status == HTTPStatus.UNAUTHORIZED:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,8 @@ class ModelInfo(Strict):
     scikit_learn: str
     decision: Decision
     metrics: dict[str, float | None]
+    audience: str = ""
+    limits: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Predictor:
     """A loaded model with its contract and description.
 
     background: training rows as requests hold them, with which explanations compare a row.
+    report: all figures on held-out rows, as metrics.json holds them.
     created: when its folder was written, in seconds since 1970.
     """
 
@@ -57,6 +60,7 @@ class Predictor:
     _answer: Callable[[Features], Any]
     background: Sequence[Mapping[str, Any]] = ()
     created: float = 0.0
+    report: Mapping[str, Any] = field(default_factory=dict)
 
     def answers(self, features: Features) -> Answers:
         """Probabilities, shape (rows, labels), or values, shape (rows,)."""
@@ -110,7 +114,9 @@ def load_predictor(
         encoder = Encoder(contract) if functions is None else Encoder(contract, functions)
         background = json.loads(_read(folder / BACKGROUND, info.background_sha256))
         created = (folder / DESCRIPTION).stat().st_mtime
-        predictor = Predictor(contract, info, load(content, info, contract), background, created)
+        report = json.loads(_read(folder / "metrics.json", info.metrics_sha256))
+        answer = load(content, info, contract)
+        predictor = Predictor(contract, info, answer, background, created, report)
         example = predictor.answers(encoder.rows([contract.example]))
     except ProjectError:
         raise

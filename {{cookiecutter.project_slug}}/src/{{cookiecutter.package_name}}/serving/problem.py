@@ -1,5 +1,6 @@
 """Refusals over HTTP: problem+json (RFC 9457), and the one table from error to status."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ STATUSES: dict[type[errors.RequestError], HTTPStatus] = {
     errors.GoneError: HTTPStatus.BAD_REQUEST,
     errors.OptionError: HTTPStatus.BAD_REQUEST,
     errors.UnauthorizedError: HTTPStatus.UNAUTHORIZED,
+    errors.ForeignFormError: HTTPStatus.FORBIDDEN,
     errors.SlowBodyError: HTTPStatus.REQUEST_TIMEOUT,
     errors.BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.MediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -28,6 +30,7 @@ class Answer(NamedTuple):
     status: int
     media_type: bytes
     content: bytes
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 def refused(refusal: errors.RequestError) -> Answer:

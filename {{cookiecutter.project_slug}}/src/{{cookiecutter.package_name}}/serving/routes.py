@@ -8,10 +8,12 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from ..contract import Contract
+from .card import as_markdown, sections
 from .coalescing import Coalescer
 from .endpoint import Asked, Endpoint, Front, Lifecycle
 from .feedback import FeedbackService
 from .predictor import Predictor
+from .problem import Answer
 from .request import Parsed
 from .service import PredictionService
 from .telemetry import Telemetry
@@ -21,6 +23,7 @@ THREAD_BYTES = 16_384
 """A larger body is answered in a thread, so that the others need not wait for it."""
 CHOICE, COUNT = "true|false", "[0-9]{1,4}"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+MARKDOWN = "text/markdown"
 
 
 class Challenger(BaseModel):
@@ -64,25 +67,31 @@ def endpoints(
     def alone(body: bytes, asked: Asked) -> bytes:
         return service.predict([wanted(service.parse(body), asked)])[0]
 
-    async def predict(body: bytes, asked: Asked) -> bytes:
+    async def predict(body: bytes, asked: Asked) -> Answer:
         if asked.options.get("reasons", "0") != "0":
-            return await to_thread.run_sync(alone, body, asked, limiter=slow)
+            return as_json(await to_thread.run_sync(alone, body, asked, limiter=slow))
         if len(body) > THREAD_BYTES:
-            return await to_thread.run_sync(alone, body, asked, limiter=large)
-        return await together.answer(wanted(service.parse(body), asked))
+            return as_json(await to_thread.run_sync(alone, body, asked, limiter=large))
+        return as_json(await together.answer(wanted(service.parse(body), asked)))
 
-    async def explain(body: bytes, asked: Asked) -> bytes:
+    async def explain(body: bytes, asked: Asked) -> Answer:
         top = int(asked.options["top"]) if "top" in asked.options else None
-        return await to_thread.run_sync(service.explain, body, top, asked.key, limiter=slow)
+        explained = await to_thread.run_sync(service.explain, body, top, asked.key, limiter=slow)
+        return as_json(explained)
 
-    async def learn(body: bytes, asked: Asked) -> bytes:
-        return feedback.take(body, asked.context)
+    async def learn(body: bytes, asked: Asked) -> Answer:
+        return as_json(feedback.take(body, asked.context))
 
     return [
         Endpoint("/v1/predictions", predict, front, max_body_bytes, dry_run=CHOICE, reasons=COUNT),
         Endpoint("/v1/explanations", explain, front, max_body_bytes, top=COUNT),
         Endpoint("/v1/feedback", learn, front, max_body_bytes),
     ]
+
+
+def as_json(content: bytes) -> Answer:
+    """An answer that is JSON text."""
+    return Answer(200, b"application/json", content)
 
 
 def wanted(parsed: Parsed, asked: Asked) -> Parsed:
@@ -96,7 +105,7 @@ def wanted(parsed: Parsed, asked: Asked) -> Parsed:
 
 
 def information_routes(predictor: Predictor, variants: Variants, lifecycle: Lifecycle) -> APIRouter:
-    """GET /v1/model, /v1/contract, /health/live and /health/ready."""
+    """GET /v1/model, /v1/model/card, /v1/contract, /health/live and /health/ready."""
     router = APIRouter()
     known = predictor.info.model_dump(include=set(Model.model_fields))
     model = Model(**known, labels=list(predictor.contract.labels))
@@ -109,6 +118,16 @@ def information_routes(predictor: Predictor, variants: Variants, lifecycle: Life
             return model
         beside = Challenger(version=plan.wanted.challenger, share=plan.share)
         return model.model_copy(update={"challenger": beside})
+
+    as_text: dict[int | str, dict[str, Any]] = {
+        200: {"content": {MARKDOWN: {"schema": {"type": "string"}}}}
+    }
+
+    @router.get("/v1/model/card", response_class=Response, responses=as_text)
+    async def read_card() -> Response:
+        """What there is to know of the model, in Markdown."""
+        card = as_markdown(predictor.contract.title, sections(predictor))
+        return Response(card, media_type=MARKDOWN)
 
     @router.get("/v1/contract", response_class=JSONResponse)
     async def read_contract() -> dict[str, Any]:

@@ -29,7 +29,7 @@ from ..errors import SettingsError
 from .comparison import SIZE, VARIANTS, Comparison
 from .predictor import Predictor
 
-ROUTES = ("/v1/predictions", "/v1/explanations", "/v1/feedback", "other")
+ROUTES = ("/v1/predictions", "/v1/explanations", "/v1/feedback", "/", "/feedback", "other")
 STATUSES = range(100, 600)
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper ends of the buckets of a request's time."""

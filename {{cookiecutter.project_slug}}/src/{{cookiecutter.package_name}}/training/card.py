@@ -3,23 +3,23 @@
 import hashlib
 import subprocess
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from ..contract import Contract, load_contract
+from ..contract import Contract
 from ..data.table import read_table
 from ..errors import TrainingError
 from ..features import Encoder, Features
 from ..files import read_json, write_bytes
 from ..layout import Layout
-from ..params import load_params
+from ..serving.card import as_markdown, sections
 from ..serving.predictor import Predictor, load_predictor
 from .figure import figure
-from .gate import as_markdown
+from .gate import as_markdown as as_table
 from .measure import losses
 from .rows import Rows, to_rows
 
@@ -35,22 +35,21 @@ def run(layout: Layout = Layout()) -> None:
     """
     if not (layout.serving / "model.json").exists():
         raise TrainingError(f"{layout.serving} holds no model yet; run `make train`")
-    contract = load_contract(layout.serving / "contract.yaml")
     predictor = load_predictor(layout.serving)
-    metrics = read_json(layout.serving / "metrics.json")
+    contract, calibration = predictor.contract, predictor.report["calibration"]
     importance = permuted(contract, predictor, to_rows(contract, read_table(layout.test)))
     _plot_importance(layout.card_plots / "importance.svg", importance)
-    _plot_calibration(layout.card_plots / "calibration.svg", contract, metrics["calibration"])
+    _plot_calibration(layout.card_plots / "calibration.svg", contract, calibration)
     lines = [
-        *_purpose(layout, contract, predictor),
-        *_figures(contract, metrics),
-        *_parts(metrics),
+        "<!-- Made by `make card`: change params.yaml or contract.yaml, and train. -->\n",
+        as_markdown(contract.title, sections(predictor)),
+        f"![calibration]({layout.card_plots.name}/calibration.svg)\n",
         "## What it goes by\n",
         f"![importance]({layout.card_plots.name}/importance.svg)\n",
         "Loss added where a feature's values are shuffled among the held-out rows, the mean of"
         f" {REPEATS} shuffles; features that say the same share it.\n",
         "## Gate\n",
-        as_markdown(read_json(layout.gate_report)) + "\n",
+        as_table(read_json(layout.gate_report)) + "\n",
         *_origin(layout, predictor),
     ]
     write_bytes(layout.card, "\n".join(lines).encode("utf-8"))
@@ -79,70 +78,6 @@ def permuted(contract: Contract, predictor: Predictor, rows: Rows) -> dict[str, 
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _purpose(layout: Layout, contract: Contract, predictor: Predictor) -> Iterator[str]:
-    card = load_params(layout.params).card
-    yield f"# Model card: {contract.title}\n"
-    yield "<!-- Made by `make card`; change params.yaml or contract.yaml instead. -->\n"
-    yield f"{contract.description}\n"
-    answer = ", ".join(contract.labels) if contract.labels else "a number"
-    yield f"- Predicts: {contract.target.title or contract.target.name} ({answer})"
-    yield f"- For: {card.audience or 'nobody has said for whom; say it in params.yaml, card'}"
-    yield f"- Model: {predictor.info.version}, {predictor.info.estimator}"
-    if (threshold := predictor.info.decision.threshold) is not None:
-        yield (
-            f"- Answers {contract.labels[1]} from a probability of {threshold:.3f} on, where"
-            " answers cost least on training rows that were set aside in turns"
-        )
-    excluded = [column.name for column in contract.fields if column.role == "excluded"]
-    groups = [column.name for column in contract.fields if column.role == "group"]
-    yield f"- Never sees: {', '.join(groups + excluded) or 'nothing is kept from it'}\n"
-    yield "## Limits\n"
-    for limit in card.limits:
-        yield f"- {limit}"
-    yield "- Values beyond contract.yaml's ranges and categories are refused, not answered.\n"
-
-
-def _figures(contract: Contract, metrics: Mapping[str, Any]) -> Iterator[str]:
-    held_out, seen = metrics["rows"], metrics["training_rows"]
-    yield "## Figures\n"
-    yield f"On {held_out} rows that it was not trained on; it was trained on {seen}.\n"
-    others = list(metrics["others"])
-    yield f"| metric | model | interval | {' | '.join(others)} |"
-    yield f"| --- | ---: | --- | {' | '.join('---:' for _ in others)} |"
-    for name, value in metrics["metrics"].items():
-        beside = " | ".join(_short(metrics["others"][other].get(name)) for other in others)
-        yield f"| {name} | {_short(value)} | {_range(metrics['intervals'][name])} | {beside} |"
-    yield ""
-    yield "## Calibration\n"
-    yield "![calibration](model-card/calibration.svg)\n"
-    of = "probability" if contract.labels else "standard deviations of the target"
-    yield f"Mean distance {metrics['calibration']['error']:.3f} ({of}).\n"
-
-
-def _parts(metrics: Mapping[str, Any]) -> Iterator[str]:
-    shown = [name for name in ("skill", "accuracy", "rmse", "saving") if name in metrics["metrics"]]
-    for title, key in (("Slices", "slices"), ("Groups", "groups")):
-        if not metrics[key]:
-            continue
-        yield f"## {title}\n"
-        names = shown + [each for each in metrics["metrics"] if each.startswith("recall_")]
-        yield f"| part | rows | {' | '.join(names)} |"
-        yield f"| --- | ---: | {' | '.join('---:' for _ in names)} |"
-        for column, values in metrics[key].items():
-            for value, each in values.items():
-                rows = f"{each['rows']}{' (small)' if each['small'] else ''}"
-                figures = " | ".join(_short(each["metrics"].get(name)) for name in names)
-                yield f"| {column}: {value} | {rows} | {figures} |"
-        yield ""
-    for column, gap in metrics["gaps"].items():
-        if gap["between"]:
-            yield (
-                f"- {column}: the largest gap is {gap['gap']:.3f} in {gap['metric']}, between"
-                f" {' and '.join(gap['between'])}; {gap['sure']:.3f} of it is sure"
-            )
-    yield ""
-
-
 def _origin(layout: Layout, predictor: Predictor) -> Iterator[str]:
     project = tomllib.loads(layout.project.read_text(encoding="utf-8"))["project"]
     yield "## Where it comes from\n"
@@ -160,14 +95,6 @@ def _commit(root: Path) -> str:
     git = ["git", "-C", str(root), "describe", "--always", "--dirty=, with changes", "--exclude=*"]
     done = subprocess.run(git, capture_output=True, encoding="utf-8", check=False)  # noqa: S603  (a fixed command)
     return done.stdout.strip() or "none yet"
-
-
-def _short(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
-
-
-def _range(ends: Sequence[float | None]) -> str:
-    return " to ".join(_short(end) for end in ends) if None not in ends else ""
 
 
 def _plot_importance(path: Path, importance: Mapping[str, float]) -> None:

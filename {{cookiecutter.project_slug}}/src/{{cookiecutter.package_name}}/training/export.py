@@ -63,6 +63,8 @@ def run(layout: Layout = Layout()) -> None:
         "scikit_learn": sklearn.__version__,
         "decision": read_json(layout.decision),
         "metrics": read_json(layout.metrics)["metrics"],
+        "audience": params.card.audience,
+        "limits": params.card.limits,
     }
     files = {
         str(description["artefact"]): content,

@@ -1,0 +1,1 @@
+"""The page: the model and its forms, for people."""
