@@ -28,6 +28,7 @@ COMMANDS = {
     "staleness": (".tuning.staleness", "measure what a model loses as it grows old"),
     "card": (".training.card", "write what there is to know of the model, with plots"),
     "report": (".data.report", "write a page on the dataset that was validated last"),
+    "score": (".batch.score", "score the rows of a CSV or Parquet file"),
     "serve": (".serving.server", "serve predictions over HTTP"),
     "mock": (".serving.mock", "serve a constant under the same API, for callers to start with"),
     "api": (".api", "write docs/openapi.json, or say what it breaks for a commit's callers"),

@@ -56,7 +56,7 @@ def batches(root: Path, source: Source, columns: Sequence[str]) -> Iterator[pa.R
     quiet = None if size >= BAR_FROM_BYTES else True  # None: where there is no terminal
     with tqdm(total=size, unit="B", unit_scale=True, disable=quiet) as bar:
         for path in paths:
-            read_file = _parquet if is_parquet(path) else _csv
+            read_file = parquet if is_parquet(path) else _csv
             yield from read_file(path, source, columns, bar)
 
 
@@ -138,27 +138,39 @@ def _first_line(path: Path, source: Source) -> list[str]:
         raise
 
 
-def _parquet(path: Path, _: Source, columns: Sequence[str], bar: Any) -> Iterator[pa.RecordBatch]:
-    names = column_names(path, _)
-    _require(path, names, columns)
+def parquet(
+    path: Path,
+    source: Source,
+    columns: Sequence[str],
+    bar: Any,
+    groups: Sequence[int] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet file, or of these row groups of it, by one thread then.
+
+    Raises:
+        DataError: a column is missing, or the file is broken.
+    """
+    names = column_names(path, source)
+    require(path, names, columns)
     size = path.stat().st_size
     try:
         with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
             own = dict(zip(names, file.schema_arrow.names, strict=True))
             taken = [own[name] for name in columns]
-            for batch in file.iter_batches(BATCH_ROWS, columns=taken):
-                arrays = [_plain(batch[name]) for name in taken]
+            alone = groups is None
+            for batch in file.iter_batches(BATCH_ROWS, groups, taken, use_threads=alone):
+                arrays = [plain(batch[name]) for name in taken]
                 yield pa.record_batch(arrays, names=list(columns))
                 bar.update(size * len(batch) // max(file.metadata.num_rows, 1))
     except (pa.ArrowException, OSError) as fault:
         raise DataError(f"{path} is a broken Parquet file: {fault}; write it anew") from fault
 
 
-def _plain(values: pa.Array) -> pa.Array:
+def plain(values: pa.Array) -> pa.Array:
     """The values in a type that all of pyarrow's functions know; durations as whole units."""
     kind = values.type
     if pa.types.is_dictionary(kind):
-        return _plain(values.dictionary_decode())
+        return plain(values.dictionary_decode())
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return values.cast(pa.string())
     if pa.types.is_binary_view(kind):
@@ -168,7 +180,7 @@ def _plain(values: pa.Array) -> pa.Array:
 
 def _csv(path: Path, source: Source, columns: Sequence[str], bar: Any) -> Iterator[pa.RecordBatch]:
     header = column_names(path, source)
-    _require(path, header, columns)
+    require(path, header, columns)
     rows = 0
     with _Counted(path, bar) as file:
         try:
@@ -214,10 +226,15 @@ class _Counted(io.FileIO):
         return block
 
 
-def _require(path: Path, found: Sequence[str], columns: Sequence[str]) -> None:
+def require(where: object, found: Sequence[str], columns: Sequence[str]) -> None:
+    """Refuse a table that lacks one of the columns.
+
+    Raises:
+        DataError: it does; the message names the column.
+    """
     if missing := [name for name in columns if name not in found]:
         raise DataError(
-            f"{path} lacks {', '.join(missing)} of contract.yaml; its columns are"
+            f"{where} lacks {', '.join(missing)} of contract.yaml; its columns are"
             f" {', '.join(found)}: rename them there, or take them out of the contract"
         )
 

@@ -48,7 +48,7 @@ class Settings:
             host=environment.get("HOST", cls.host),
             port=_count(environment, "PORT", cls.port, MAX_PORT),
             workers=_count(environment, "WORKERS", cls.workers, 64),
-            model_dir=Path(environment.get("MODEL_DIR", cls.model_dir)),
+            model_dir=model_dir(environment),
             prediction_log=environment.get("PREDICTION_LOG", cls.prediction_log),
             log_fsync=_choice(environment, "LOG_FSYNC", cls.log_fsync),
             log_max_bytes=_count(environment, "LOG_MAX_BYTES", cls.log_max_bytes),
@@ -61,6 +61,11 @@ class Settings:
                 " or API_KEYS_FILE to what `make key` prints, or ENVIRONMENT to development"
             )
         return found
+
+
+def model_dir(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder of the model, which a batch needs, too."""
+    return Path(environment.get("MODEL_DIR", Settings.model_dir))
 
 
 def _count(environment: Mapping[str, str], name: str, default: int, most: int = MAX_COUNT) -> int:
