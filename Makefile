@@ -5,10 +5,10 @@ RUN := $(UV) run --locked --quiet
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock bench quality
+.PHONY: help demo test lint lock bench bench-batch quality
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(filter .uv/%,$(UV)) ## make a project from the default answers, train it, serve it, ask it
 	@$(RUN) python demo.py
@@ -30,6 +30,9 @@ bench: $(filter .uv/%,$(UV)) ## measure a project's service beside what one woul
 
 quality: $(filter .uv/%,$(UV)) ## compare the model that a project starts with to a tuned one
 	@$(RUN) python benchmarks/quality.py
+
+bench-batch: $(filter .uv/%,$(UV)) ## measure a project's scoring of files beside pandas
+	@$(RUN) python benchmarks/batch.py
 
 .uv/bin/uv:
 	python3 -m venv .uv
