@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet
-from tqdm import tqdm
 
 from ..contract import Source
 from ..data.source import batches, is_parquet, parquet
@@ -97,8 +96,8 @@ class Job:
         typed = isinstance(part.content, list)
         given: Iterable[pa.RecordBatch] = [part.content]
         if typed:
-            bar = tqdm(disable=True)
-            given = parquet(self.path, self.source, self.columns, bar, part.content)
+            read = parquet(self.path, self.columns, part.content, scorer.words)
+            given = (batch for batch, _ in read)
         with (
             pa.ipc.new_file(str(folder / SCORED), scorer.schema) as scored,
             pa.ipc.new_file(str(folder / REJECTS), REJECTED) as rejected,

@@ -68,6 +68,7 @@ class Scorer:
 
     run: what the ids of the predictions begin with, 20 hexadecimal digits.
     ids: the columns with role id that go into the result, and their types.
+    words: the columns that may come as dictionaries.
     """
 
     def __init__(self, predictor: Predictor, run: str, ids: pa.Schema) -> None:
@@ -75,8 +76,9 @@ class Scorer:
         self._predictor, self._run, self._ids = predictor, run, ids
         self._encoder = Encoder(contract)
         self._parser = RequestParser(contract, max_rows=1)
-        words = [column for column in contract.requested if not column.is_number]
-        self._words = {column.name: SchemaValidator(value_schema(column)) for column in words}
+        self.words = [column.name for column in contract.categories]
+        texts = [column for column in contract.requested if not column.is_number]
+        self._texts = {column.name: SchemaValidator(value_schema(column)) for column in texts}
         nothing = np.empty((0, len(contract.labels)) if contract.labels else 0)
         outcome = predictor.outcome(nothing)
         self._own = [("row", pa.int64()), ("prediction_id", pa.string())]
@@ -151,15 +153,20 @@ class Scorer:
 
     def _text(self, column: Column, given: pa.Array) -> _Cells:
         """Each different text is looked at once."""
-        size = len(given)
-        if not pa.types.is_string(given.type):
+        size, kind = len(given), given.type
+        known = pa.types.is_dictionary(kind)
+        if known:
+            kind = kind.value_type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             wrong = _numpy(given.is_valid())
             nothing = np.full(size, "", object)
             unfit = np.ones(size, bool) if column.constraints.required else wrong
             return _Cells(column, given, nothing, unfit, wrong)
-        encoded = given.dictionary_encode()
+        encoded = given
+        if not known or len(given.dictionary) > size:  # more words than rows
+            encoded = plain(given).dictionary_encode()
         words = encoded.dictionary.to_pylist()
-        fits = [self._words[column.name].isinstance_python(word) for word in words]
+        fits = [self._texts[column.name].isinstance_python(word) for word in words]
         places = _numpy(encoded.indices.fill_null(len(words)))
         unfit = ~np.array([*fits, not column.constraints.required])[places]
         return _Cells(

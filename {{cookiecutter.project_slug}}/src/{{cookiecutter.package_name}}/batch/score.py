@@ -154,7 +154,7 @@ def _collect(job: Job, schema: pa.Schema, processes: int, suffix: str) -> tuple[
 def _writer(path: Path, schema: pa.Schema) -> Any:
     if path.suffix == ".csv":
         return pyarrow.csv.CSVWriter(str(path), schema)
-    few = ["model_version", "label", "field", "message"]
+    few = ["model_version", "label", "threshold", "field", "message"]
     return pyarrow.parquet.ParquetWriter(path, schema, use_dictionary=few)
 
 

@@ -56,7 +56,7 @@ def batches(root: Path, source: Source, columns: Sequence[str]) -> Iterator[pa.R
     quiet = None if size >= BAR_FROM_BYTES else True  # None: where there is no terminal
     with tqdm(total=size, unit="B", unit_scale=True, disable=quiet) as bar:
         for path in paths:
-            read_file = parquet if is_parquet(path) else _csv
+            read_file = _parquet if is_parquet(path) else _csv
             yield from read_file(path, source, columns, bar)
 
 
@@ -138,30 +138,40 @@ def _first_line(path: Path, source: Source) -> list[str]:
         raise
 
 
+def _parquet(path: Path, _: Source, columns: Sequence[str], bar: Any) -> Iterator[pa.RecordBatch]:
+    size = path.stat().st_size
+    for batch, share in parquet(path, columns):
+        yield batch
+        bar.update(int(size * share))
+
+
 def parquet(
     path: Path,
-    source: Source,
     columns: Sequence[str],
-    bar: Any,
     groups: Sequence[int] | None = None,
-) -> Iterator[pa.RecordBatch]:
-    """The rows of a Parquet file, or of these row groups of it, by one thread then.
+    words: Sequence[str] = (),
+) -> Iterator[tuple[pa.RecordBatch, float]]:
+    """The rows of a Parquet file, each batch with its share of the file.
+
+    groups: these row groups alone, read by one thread.
+    words: columns of text that stay dictionaries of the different ones, which is faster.
 
     Raises:
         DataError: a column is missing, or the file is broken.
     """
-    names = column_names(path, source)
+    names = column_names(path, Source(path=str(path)))
     require(path, names, columns)
-    size = path.stat().st_size
     try:
-        with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+        with pyarrow.parquet.ParquetFile(
+            path, pre_buffer=False, read_dictionary=list(words)
+        ) as file:
             own = dict(zip(names, file.schema_arrow.names, strict=True))
             taken = [own[name] for name in columns]
             alone = groups is None
             for batch in file.iter_batches(BATCH_ROWS, groups, taken, use_threads=alone):
-                arrays = [plain(batch[name]) for name in taken]
-                yield pa.record_batch(arrays, names=list(columns))
-                bar.update(size * len(batch) // max(file.metadata.num_rows, 1))
+                arrays = [batch[name] if name in words else plain(batch[name]) for name in taken]
+                share = len(batch) / max(file.metadata.num_rows, 1)
+                yield pa.record_batch(arrays, names=list(columns)), share
     except (pa.ArrowException, OSError) as fault:
         raise DataError(f"{path} is a broken Parquet file: {fault}; write it anew") from fault
 
