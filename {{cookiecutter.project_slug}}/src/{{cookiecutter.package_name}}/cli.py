@@ -1,6 +1,7 @@
 """The command line: one command for each job, each imported only when it is asked for."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -47,7 +48,7 @@ project's answers left out takes its commands along.
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command; exit with 0, or with 1 and the reason when it refuses."""
+    """Run one command; exit with 0, with 1 and the reason when it refuses, with 130 on Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(encoding="utf-8")
@@ -77,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except ProjectError as refusal:
         print(f"{command}: {refusal}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt as stop:
+        print(": ".join([command, "interrupted", *map(str, stop.args)]), file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     sys.exit(0)
 
 

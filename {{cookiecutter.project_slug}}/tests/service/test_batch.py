@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -32,7 +33,6 @@ from {{ cookiecutter.package_name }}.errors import ArtefactError, DataError
 from {{ cookiecutter.package_name }}.features import Features
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor
-from {{ cookiecutter.package_name }}.serving.settings import Settings
 
 Row = dict[str, Any]
 
@@ -59,8 +59,8 @@ def source(table: pa.Table, tmp_path: Path) -> Path:
 def run(pipeline: Layout) -> Callable[..., None]:
     """The command, on the pipeline's model."""
 
-    def command(given: Path, output: Path, processes: int = 1, model: Path | None = None) -> None:
-        score.run(given, output, processes, Settings(model_dir=model or pipeline.serving))
+    def command(given: Path, output: Path, processes: int = 1) -> None:
+        score.run(given, output, processes, pipeline.serving)
 
     return command
 
@@ -106,16 +106,11 @@ def test_several_processes_keep_the_order(source: Path, run: Callable[..., None]
 
 
 def test_the_order_of_columns_changes_nothing_and_others_are_ignored(
-    table: pa.Table,
-    source: Path,
-    run: Callable[..., None],
-    predictor: Predictor,
-    capsys: pytest.CaptureFixture[str],
+    table: pa.Table, source: Path, run: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     moved = table.select(table.column_names[::-1]).append_column("surprise", [["x"] * 60])
-    given = source.with_name("moved.csv")
-    separator = predictor.contract.source.delimiter
-    pyarrow.csv.write_csv(moved, given, pyarrow.csv.WriteOptions(delimiter=separator))
+    given = source.with_name("moved.parquet")
+    pq.write_table(moved, given)
     run(given, source.with_name("a.parquet"))
     assert capsys.readouterr().err == f"score: {given}: ignored columns surprise\n"
     run(source, source.with_name("b.parquet"))
@@ -246,22 +241,22 @@ def test_a_row_without_an_answer_is_rejected_alone(
 
     column = predictor.contract.numbers[0]
     seen = table[column.name].to_pylist()
+    worst = next(value for value in seen if value is not None)
 
     def picky(values: Any) -> Any:
-        if (values == seen[4]).any():
+        if (values == worst).any():
             raise ValueError("planted")
         return values
 
     derive("picky", Numbers, [column], picky)
-    width = len(predictor.contract.numbers)
-    deaf = Predictor(  # the model does not know the derived feature
+    deaf = Predictor(  # the model does not know the derived feature, which comes last
         predictor.contract,
         predictor.info,
-        lambda rows_: predictor._answer(Features(rows_.numbers[:, :width], rows_.categories)),
+        lambda rows_: predictor._answer(Features(rows_.numbers[:, :-1], rows_.categories)),
     )
     scored, rejected = score_table(deaf, table)
     assert rejected["row"].to_pylist() == [
-        place for place, value in enumerate(seen, 1) if value == seen[4]
+        place for place, value in enumerate(seen, 1) if value == worst
     ]
     assert "picky fails on these rows" in rejected["message"][0].as_py()
 
@@ -294,8 +289,9 @@ def test_a_second_run_goes_on_from_the_finished_parts(
     assert pq.read_table(output).equals(pq.read_table(source.with_name("whole.parquet")))
 
 
-def test_a_killed_run_ends_its_processes_and_is_gone_on_with(
-    source: Path, table: pa.Table, layout: Layout, package: str
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_stopped_run_ends_its_processes_and_is_gone_on_with(
+    source: Path, table: pa.Table, layout: Layout, package: str, interrupted: bool
 ) -> None:
     rows_ = 3 * parts.PART_ROWS
     many = pa.concat_tables([table] * (rows_ // 60 + 1)).slice(0, rows_)
@@ -304,14 +300,23 @@ def test_a_killed_run_ends_its_processes_and_is_gone_on_with(
     left = source.with_name(f".{output.name}.{'0' * 16}.parts")
     (left / "1-131072").mkdir(parents=True)  # of another model or input
     command = [sys.executable, "-m", package, "score", "--processes=2", str(source), str(output)]
-    process = subprocess.Popen(command, cwd=layout.root)
+    environment = {**os.environ, "ENVIRONMENT": "production"}  # where serving needs API keys
+    process = subprocess.Popen(
+        command, cwd=layout.root, env=environment, stderr=subprocess.PIPE, start_new_session=True
+    )
     while process.poll() is None and not list(source.parent.glob(".out*.parts/1-*/*.arrow")):
         time.sleep(0.01)
         assert not left.exists() or process.poll() is None
     tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
     children = " ".join(each.read_text(encoding="utf-8") for each in tasks).split()
-    process.kill()
-    process.wait()
+    if interrupted:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        said = "score: interrupted: the same command goes on from the finished parts\n"
+        assert process.communicate()[1].decode("utf-8") == said
+        assert process.returncode == 130
+    else:
+        process.kill()
+        process.communicate()
     assert not output.exists()
     assert not left.exists()
     deadline = time.monotonic() + 20
@@ -324,6 +329,29 @@ def test_a_killed_run_ends_its_processes_and_is_gone_on_with(
     assert (again.returncode, "by an earlier run" in again.stdout) == (0, True), again.stderr
     assert pq.read_table(output)["row"].to_pylist() == list(range(1, rows_ + 1))
     assert not list(source.parent.glob(".out*"))
+
+
+def test_of_two_runs_into_one_file_the_second_is_refused(
+    source: Path,
+    layout: Layout,
+    package: str,
+    run: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output, fill = source.with_name("out.parquet"), parts.Job._fill
+    command = [sys.executable, "-m", package, "score", str(source), str(output)]
+
+    def filling(*all_: Any) -> None:
+        second = subprocess.run(command, cwd=layout.root, capture_output=True, check=False)
+        said = f"score: {output}: another run writes it; wait until that one ends, or name another"
+        assert second.stderr.decode("utf-8").startswith(said)
+        assert second.returncode == 1
+        fill(*all_)
+
+    monkeypatch.setattr(parts.Job, "_fill", filling)
+    run(source, output)
+    assert len(pq.read_table(output)) == 60
+    assert sorted(source.parent.glob("*out*")) == [output]
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -369,7 +397,7 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_written(
     contract: Contract,
     predictor: Predictor,
 ) -> None:
-    folder = source.parent
+    folder, first = source.parent, re.escape(contract.features[0].name)
     lacking, cut, empty = (folder / name for name in ("lacking.csv", "cut.parquet", "empty.csv"))
     pyarrow.csv.write_csv(table.drop([contract.features[0].name]), lacking)
     cut.write_bytes(source.read_bytes()[:-20])
@@ -383,14 +411,14 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_written(
         (source, "in.parquet", 1, "would be overwritten"),
         (folder / "side.rejected.csv", "side.csv", 1, "would be overwritten"),
         (source, "out.csv", 0, "--processes is 0"),
-        (lacking, "out.csv", 1, f"lacking.csv lacks {contract.features[0].name} of"),
+        (lacking, "out.csv", 1, f"lacking.csv, read as .*, lacks {first} of contract"),
         (cut, "out.csv", 1, "is a broken Parquet file"),
         (empty, "out.csv", 1, "is empty"),
     ]:
         with pytest.raises(DataError, match=message):
             run(given, folder / output, processes)
     assert sorted(folder.iterdir()) == before
-    with pytest.raises(DataError, match=f"the table lacks {contract.features[0].name}"):
+    with pytest.raises(DataError, match=f"the table lacks {first}"):
         score_table(predictor, table.drop([contract.features[0].name]))
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from {{ cookiecutter.package_name }}.batch import score
+from {{ cookiecutter.package_name }}.batch.parts import score_all
 from {{ cookiecutter.package_name }}.batch.rows import score_table
-from {{ cookiecutter.package_name }}.contract import Contract
+from {{ cookiecutter.package_name }}.contract import Contract, Source
 from {{ cookiecutter.package_name }}.features import Encoder
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.params import Params
@@ -37,9 +39,16 @@ def arrow(contract: Contract, rows: list[Row]) -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema(kinds))
 
 
-def write_csv(path: Path, contract: Contract, rows: list[Row], end: str = "\n") -> Path:
-    """A file in the contract's dialect; UTF-8 with a byte order mark."""
-    source, columns = contract.source, contract.features
+def write_csv(
+    path: Path,
+    contract: Contract,
+    rows: list[Row],
+    source: Source,
+    end: str = "\n",
+    more: Sequence[str] = (),
+) -> Path:
+    """A file in the dialect of `source`, UTF-8 with a byte order mark; `more` are other columns."""
+    columns = contract.features
 
     def text(value: Any, place: int) -> str:
         if isinstance(value, bool):
@@ -51,9 +60,10 @@ def write_csv(path: Path, contract: Contract, rows: list[Row], end: str = "\n") 
     encoding = "utf-8-sig" if source.encoding == "utf-8" else source.encoding
     with path.open("w", encoding=encoding, newline="") as file:
         writer = csv.writer(file, delimiter=source.delimiter, lineterminator=end)
-        writer.writerow([column.name for column in columns])
+        writer.writerow([*(column.name for column in columns), *more])
         for row in rows:
-            writer.writerow([text(row[each.name], place) for place, each in enumerate(columns)])
+            cells = [text(row[each.name], place) for place, each in enumerate(columns)]
+            writer.writerow([*cells, *more])
     return path
 
 
@@ -122,19 +132,18 @@ def test_every_way_gives_the_same_answers(
 
     # So does a list of mappings, and a file of either kind.
     assert told(score_table(predictor, rows).scored) == told(scored)
-    settings = Settings(model_dir=pipeline.serving)
     pq.write_table(table.select(table.column_names[::-1]), tmp_path / "in.parquet")
-    source = write_csv(tmp_path / "in.csv", contract, rows, "\r\n")
+    source = write_csv(tmp_path / "in.csv", contract, rows, contract.source, "\r\n")
     for path, output in [(tmp_path / "in.parquet", "a.parquet"), (source, "b.parquet")]:
         with pytest.raises(SystemExit) as stop:
-            score.run(path, tmp_path / output, 1, settings)
+            score.run(path, tmp_path / output, 1, pipeline.serving)
         assert stop.value.code == 3
         assert told(pq.read_table(tmp_path / output)) == told(scored)
         names = ("row", "field", "message")
         beside = pq.read_table(tmp_path / output.replace(".", ".rejected."))
         assert beside.select(names).equals(rejected.select(names))
     with pytest.raises(SystemExit):
-        score.run(source, tmp_path / "c.csv", 1, settings)
+        score.run(source, tmp_path / "c.csv", 1, pipeline.serving)
     with (tmp_path / "c.csv").open(encoding="utf-8", newline="") as file:
         texts = list(csv.DictReader(file))
     for text, row in zip(texts, told(scored), strict=True):
@@ -146,3 +155,33 @@ def test_every_way_gives_the_same_answers(
     parity = compare(predictor, features, answers(contract, load(pipeline.model), features.table()))
     assert parity.differing <= math.ceil((params.gate.max_differing_answers or 0) * len(good))
     assert np.isfinite(parity.largest)
+
+
+def test_a_file_says_its_dialect_where_it_is_not_the_contract_s(
+    rows: list[Row],
+    pipeline: Layout,
+    contract: Contract,
+    predictor: Predictor,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # An encoding that knows every letter, and reads UTF-8 as other ones without a word.
+    own = Source(path="any", encoding="gb18030", delimiter=";", decimalChar=",")
+    keeper = Predictor(
+        contract.model_copy(update={"source": own}), predictor.info, predictor._answer
+    )
+    some = rows[:200]
+    expected = told(score_table(predictor, arrow(contract, some)).scored)
+    said = "read as utf-8 with {} and {}, unlike contract.yaml's source"
+    for written, note in [
+        (own, ""),
+        (own.model_copy(update={"encoding": "utf-8"}), said.format("';'", "','")),
+        (Source(path="any"), said.format("','", "'.'")),
+    ]:
+        path = write_csv(tmp_path / "in.csv", contract, some, written, more=["ß"])
+        job = score._job(path, tmp_path / f"{len(note)}.csv", pipeline.serving, keeper)
+        printed = capsys.readouterr().err
+        assert (note in printed, "unlike" in printed) == (True, bool(note))
+        job.folder.mkdir()
+        found = [pa.ipc.open_file(f / "scored.arrow").read_all() for f, _ in score_all(job, 1)]
+        assert told(pa.concat_tables(found)) == expected

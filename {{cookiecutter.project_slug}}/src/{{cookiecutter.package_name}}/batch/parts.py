@@ -8,7 +8,7 @@ import hashlib
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -62,8 +62,7 @@ class Job:
         """The file's parts, in order."""
         first = 1
         if not is_parquet(self.path):
-            file = self.source.model_copy(update={"path": str(self.path)})
-            for batch in batches(Path(), file, self.columns):
+            for batch in batches(Path(), self.source, self.columns):
                 yield Part(first, len(batch), batch)
                 first += len(batch)
             return
@@ -117,8 +116,10 @@ def key_of(predictor: Predictor, digest: str, columns: Iterable[str], ids: pa.Sc
     return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()
 
 
-def score_all(job: Job, processes: int) -> Iterator[tuple[Path, int]]:
+def score_all(job: Job, processes: int) -> Generator[tuple[Path, int]]:
     """Score every part, a bounded number of them ahead of the one whose turn it is.
+
+    Closed early, it ends when the parts that are being scored are finished.
 
     Raises:
         ArtefactError: the model is another one by now.
@@ -134,7 +135,7 @@ def score_all(job: Job, processes: int) -> Iterator[tuple[Path, int]]:
     waiting: deque[Future[tuple[Path, int]]] = deque()
     try:
         for part in chain(start, parts):
-            waiting.append(pool.submit(job.score, part))
+            waiting.append(_submit(pool, job, part))
             if len(waiting) > 2 * processes:
                 yield waiting.popleft().result()
         while waiting:
@@ -146,6 +147,15 @@ def score_all(job: Job, processes: int) -> Iterator[tuple[Path, int]]:
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, job: Job, part: Part) -> Future[tuple[Path, int]]:
+    """Hand a part on, with interrupts off for the process that may start: it inherits that."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return pool.submit(job.score, part)
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 @lru_cache(maxsize=1)

@@ -233,7 +233,11 @@ def score_table(predictor: Predictor, rows: Any) -> Scores:
     """
     run, contract = os.urandom(10).hex(), predictor.contract
     if isinstance(rows, Sequence):
-        types = [pa.field(each.name, _JSON.get(each.type, pa.string())) for each in contract.ids]
+        types = [
+            pa.field(each.name, _JSON.get(each.type, pa.string()))
+            for each in contract.ids
+            if any(isinstance(row, Mapping) and each.name in row for row in rows)
+        ]
         return Scorer(predictor, run, shown_ids(contract, pa.schema(types))).mappings(rows)
     table = rows if isinstance(rows, pa.Table) else _from_frame(rows, contract)
     names = table.column_names
