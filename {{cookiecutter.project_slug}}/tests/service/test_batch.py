@@ -27,7 +27,7 @@ from fastapi.testclient import TestClient
 from {{ cookiecutter.package_name }}.batch import parts, rows, score
 from {{ cookiecutter.package_name }}.batch.rows import score_table
 from {{ cookiecutter.package_name }}.cli import main
-from {{ cookiecutter.package_name }}.contract import Contract
+from {{ cookiecutter.package_name }}.contract import Column, Contract
 from {{ cookiecutter.package_name }}.derived import Numbers
 from {{ cookiecutter.package_name }}.errors import ArtefactError, DataError
 from {{ cookiecutter.package_name }}.features import Features
@@ -70,14 +70,13 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PART_ROWS", 10)
 
 
-def spoilt(table: pa.Table, contract: Contract, place: int) -> tuple[pa.Table, str]:
-    """The same rows, of which one has a value that no request may have; and in which column."""
-    column = next(each for each in contract.features if each.type != "boolean")
-    values = table[column.name].to_pylist()
-    values[place] = 1e39 if column.is_number else ""
-    kind = pa.float64() if column.is_number else pa.string()
-    where = table.column_names.index(column.name)
-    return table.set_column(where, column.name, pa.array(values, kind)), column.name
+def as_text(contract: Contract, column: Column, value: Any) -> str:
+    """How the contract's source spells a value."""
+    if value is None:
+        return contract.missing_values[-1]
+    if isinstance(value, bool):
+        return (column.true_values if value else column.false_values)[0]
+    return str(value).replace(".", contract.source.decimal_char)
 
 
 def test_rows_are_numbered_and_named_alike_in_every_run(
@@ -125,7 +124,11 @@ def test_a_rejected_row_stands_beside_with_its_reasons(
     run: Callable[..., None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    wrong, name = spoilt(table, contract, 3)
+    column = contract.numbers[0]
+    texts = [as_text(contract, column, value) for value in table[column.name].to_pylist()]
+    texts[3] = "2?"
+    where = table.column_names.index(column.name)
+    wrong = table.set_column(where, column.name, pa.array(texts))
     given, output = source.with_name("wrong.parquet"), source.with_name("out.csv")
     pq.write_table(wrong, given)
     with pytest.raises(SystemExit) as stop:
@@ -134,7 +137,7 @@ def test_a_rejected_row_stands_beside_with_its_reasons(
     beside = source.with_name("out.rejected.csv")
     assert f"score: 1 rows rejected; {beside} says why" in capsys.readouterr().err
     (fault,) = pyarrow.csv.read_csv(beside).to_pylist()
-    assert (fault["row"], fault["field"]) == (4, name)
+    assert (fault["row"], fault["field"], fault["found"]) == (4, column.name, "'2?'")
     assert pyarrow.csv.read_csv(output)["row"].to_pylist() == [1, 2, 3, *range(5, 61)]
     run(source, output)  # all rows are good now
     assert not beside.exists()
@@ -188,10 +191,25 @@ def test_text_of_csv_is_typed_by_the_contract(
             batch = pa.record_batch(
                 [pa.array(each, pa.string()) for each in cells.values()], list(cells)
             )
-            dialect = contract.source.model_copy(update={"decimal_char": "."})
-            scored, rejected = scorer.table(batch, 7, dialect)
+            scored, rejected = scorer.table(batch, 7, ".")
             assert (len(scored) == 1) == taken, (column.name, text)
             assert rejected["row"].to_pylist() == [7] * (not taken)
+
+
+def test_parquet_of_other_types_is_typed_by_the_contract(
+    table: pa.Table, contract: Contract, source: Path, run: Callable[..., None]
+) -> None:
+    told = []
+    for texts in (False, True):
+        if texts:
+            cells = [
+                [as_text(contract, each, value) for value in table[each.name].to_pylist()]
+                for each in contract.features
+            ]
+            pq.write_table(pa.table(cells, table.column_names), source, row_group_size=10)
+        run(source, source.with_name("out.parquet"))
+        told.append(pq.read_table(source.with_name("out.parquet")).drop(["prediction_id"]))
+    assert told[0].equals(told[1])
 
 
 def with_keys(predictor: Predictor) -> Predictor:

@@ -92,9 +92,8 @@ class Job:
 
     def _fill(self, folder: Path, part: Part) -> None:
         scorer, first = _scorer(self), part.first
-        typed = isinstance(part.content, list)
         given: Iterable[pa.RecordBatch] = [part.content]
-        if typed:
+        if isinstance(part.content, list):
             read = parquet(self.path, self.columns, part.content, scorer.words)
             given = (batch for batch, _ in read)
         with (
@@ -104,7 +103,7 @@ class Job:
             for large in given:
                 for start in range(0, len(large), BATCH_ROWS):
                     batch = large.slice(start, BATCH_ROWS)
-                    scores = scorer.table(batch, first, None if typed else self.source)
+                    scores = scorer.table(batch, first, self.source.decimal_char)
                     scored.write_table(scores.scored)
                     rejected.write_table(scores.rejected)
                     first += len(batch)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic_core import SchemaValidator
 
-from ..contract import Column, Contract, Source
+from ..contract import Column, Contract
 from ..data.source import plain, require
 from ..data.typed import typed
 from ..errors import DataError, DerivedError
@@ -95,15 +95,16 @@ class Scorer:
         """The columns of the scored rows."""
         return pa.schema([*self._own, *self._ids, *self._told])
 
-    def table(self, batch: pa.RecordBatch, first: int, dialect: Source | None) -> Scores:
+    def table(self, batch: pa.RecordBatch, first: int, decimal: str = "") -> Scores:
         """Score rows, of which the first is called `first`.
 
-        dialect: that of CSV, whose values are text; without one they have types of their own.
+        decimal: the decimal character of a file, whose texts are typed as for training; without one
+        a value is what a request says it is.
         """
         contract = self._predictor.contract
         names = set(batch.schema.names)
         cells = [
-            self._cells(column, batch[column.name], dialect)
+            self._cells(column, batch[column.name], decimal)
             for column in contract.requested
             if column.name in names
         ]
@@ -134,14 +135,11 @@ class Scorer:
             columns, faults, len(rows), 1, dict(zip(self._ids.names, ids, strict=True))
         )
 
-    def _cells(self, column: Column, given: pa.Array, dialect: Source | None) -> _Cells:
-        missing = self._predictor.contract.missing_values
+    def _cells(self, column: Column, given: pa.Array, decimal: str) -> _Cells:
         if not column.is_number:
-            if dialect is not None:
-                given = pc.if_else(pc.is_in(given, pa.array({*missing, ""})), None, given)
-            return self._text(column, given)
-        if dialect is not None:
-            found = typed(column, given, missing, dialect.decimal_char)
+            return self._text(column, given, bool(decimal))
+        if decimal and (pa.types.is_string(given.type) or column.type == "boolean"):
+            found = typed(column, given, self._predictor.contract.missing_values, decimal)
             values, wrong = _numpy(found.values), _numpy(found.wrong)
         else:
             values, wrong = _as_number(column, given)
@@ -151,12 +149,13 @@ class Scorer:
             unfit |= np.isnan(values)
         return _Cells(column, given, values, unfit, wrong)
 
-    def _text(self, column: Column, given: pa.Array) -> _Cells:
+    def _text(self, column: Column, given: pa.Array, in_file: bool) -> _Cells:
         """Each different text is looked at once."""
-        size, kind = len(given), given.type
-        known = pa.types.is_dictionary(kind)
-        if known:
-            kind = kind.value_type
+        size = len(given)
+        if in_file and pa.types.is_primitive(given.type):
+            given = given.cast(pa.string())
+        known = pa.types.is_dictionary(given.type)
+        kind = given.type.value_type if known else given.type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             wrong = _numpy(given.is_valid())
             nothing = np.full(size, "", object)
@@ -166,9 +165,16 @@ class Scorer:
         if not known or len(given.dictionary) > size:  # more words than rows
             encoded = plain(given).dictionary_encode()
         words = encoded.dictionary.to_pylist()
-        fits = [self._texts[column.name].isinstance_python(word) for word in words]
+        if in_file:
+            gone = {*self._predictor.contract.missing_values, ""}
+            words = [None if word in gone else word for word in words]
+            known_words = pa.array(words, encoded.dictionary.type)
+            given = encoded = pa.DictionaryArray.from_arrays(encoded.indices, known_words)
+        schema, may_miss = self._texts[column.name], not column.constraints.required
+        fits = [may_miss if word is None else schema.isinstance_python(word) for word in words]
+        words = [word or "" for word in words]
         places = _numpy(encoded.indices.fill_null(len(words)))
-        unfit = ~np.array([*fits, not column.constraints.required])[places]
+        unfit = ~np.array([*fits, may_miss])[places]
         return _Cells(
             column, given, np.array([*words, ""], object)[places], unfit, np.zeros(size, bool)
         )
@@ -247,7 +253,7 @@ def score_table(predictor: Predictor, rows: Any) -> Scores:
     wanted = [column.name for column in contract.requested if column.name in names]
     for batch in table.select(wanted).to_batches(BATCH_ROWS):
         plainly = pa.record_batch([plain(values) for values in batch.columns], wanted)
-        parts.append(scorer.table(plainly, first, None))
+        parts.append(scorer.table(plainly, first))
         first += len(batch)
     return Scores(*map(pa.concat_tables, zip(*parts, strict=True)))
 
