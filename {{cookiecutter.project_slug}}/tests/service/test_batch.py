@@ -137,7 +137,7 @@ def test_a_rejected_row_stands_beside_with_its_reasons(
     beside = source.with_name("out.rejected.csv")
     assert f"score: 1 rows rejected; {beside} says why" in capsys.readouterr().err
     (fault,) = pyarrow.csv.read_csv(beside).to_pylist()
-    assert (fault["row"], fault["field"], fault["found"]) == (4, column.name, "'2?'")
+    assert (fault["row"], fault["field"]) == (4, column.name)
     assert pyarrow.csv.read_csv(output)["row"].to_pylist() == [1, 2, 3, *range(5, 61)]
     run(source, output)  # all rows are good now
     assert not beside.exists()
