@@ -108,6 +108,11 @@ def test_a_model_is_registered_promoted_fetched_served_and_rolled_back(
     rolled = other.run("make", "rollback", "STAGE=production", "REASON=complaints").stdout
     assert f"{name} v1.0.0 in production, share 100: {name}#production#4" in rolled
     assert serves(other, "MODEL=production") == tagged(registered, f"{name}@v1.0.0")
+    other.run("make", "challenger", "VERSION=v1.1.0")
+    version = f"{name}@{tagged(registered, f'{name}@v1.1.0')[:12]}"
+    variants = tmp_path / "variants.yaml"
+    variants.write_text(f"challenger: {version}\nshare: 100\n", encoding="utf-8")
+    assert asked(other, "MODEL=production", VARIANTS_FILE=str(variants)) == version
     registered.run("git", "fetch", "--quiet", "--tags")
     assert re.search(r"champion +4 +production .* v1.0.0 +100 +- +Bob", ours("which-model"))
 
@@ -144,20 +149,24 @@ def model(folder: Path) -> str:
 
 def serves(project: Project, variable: str) -> str:
     """Serve what make is told to, ask it, and give the SHA-256 of the model that answered."""
+    version, found = asked(project, variable), model(project.path / "models" / "fetched")
+    assert version.endswith(f"@{found[:12]}")
+    assert not (project.path / "models" / "serving").exists()
+    return found
+
+
+def asked(project: Project, variable: str, **environment: str) -> str:
+    """Serve what make is told to, ask it, and give the model_version of the answer."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = ("make", "--directory", project.path, "serve", f"PORT={port}", variable)
-    with started(*command, ready=f"{url}/health/ready", env=outside()):
+    with started(*command, ready=f"{url}/health/ready", env=outside() | environment):
         with urllib.request.urlopen(f"{url}/openapi.json") as answer:
             operation = json.load(answer)["paths"]["/v1/predictions"]["post"]
         row = operation["requestBody"]["content"]["application/json"]["example"]
         body = json.dumps(row).encode("utf-8")
-        asked = urllib.request.Request(
+        request = urllib.request.Request(
             f"{url}/v1/predictions", body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(asked) as answer:
-            version = json.load(answer)["model_version"]
-    found = model(project.path / "models" / "fetched")
-    assert version.endswith(f"@{found[:12]}")
-    assert not (project.path / "models" / "serving").exists()
-    return found
+        with urllib.request.urlopen(request) as answer:
+            return str(json.load(answer)["model_version"])

@@ -53,7 +53,7 @@ BREAKING: dict[str, tuple[Change, str]] = {
         "no longer knows reasons",
     ),
     "choice": (
-        lambda new: new["paths"][PREDICT]["post"]["parameters"][2]["schema"].update(enum=["true"]),
+        lambda new: new["paths"][PREDICT]["post"]["parameters"][-2]["schema"].update(enum=["true"]),
         "dry_run may no longer be 'false'",
     ),
     "new feature": (

@@ -562,6 +562,7 @@ def test_what_callers_told_the_service_is_joined(case: Case) -> None:
         case.predict(name)
     lines = case.log.read_text(encoding="utf-8").splitlines()
     lines[2] = json.dumps({**json.loads(lines[2]), "dry_run": True})
+    lines.append(json.dumps({**json.loads(lines[1]), "shadow": True}))
     time = (NOON + DAY).isoformat()
     for number, name in enumerate(["p", "q", "dry"]):
         answer = case.answers[number % 2]

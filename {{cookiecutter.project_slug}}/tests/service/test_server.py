@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import httpx2
 import pytest
 
 from {{ cookiecutter.package_name }}.layout import Layout
-from {{ cookiecutter.package_name }}.serving.predictor import Predictor
+from {{ cookiecutter.package_name }}.serving.predictor import Predictor, sealed
 
 
 @pytest.fixture
@@ -32,7 +33,12 @@ def port() -> int:
 
 @pytest.fixture
 def environment(layout: Layout, port: int) -> dict[str, str]:
-    return {**os.environ, "MODEL_DIR": str(layout.serving), "PORT": str(port)}
+    return {
+        **os.environ,
+        "MODEL_DIR": str(layout.serving),
+        "VARIANTS_FILE": str(layout.root / "variants.yaml"),
+        "PORT": str(port),
+    }
 
 
 def start(
@@ -140,6 +146,43 @@ def test_callers_lose_no_request_when_it_is_told_to_stop(
     assert callers.failed == []
     assert len(callers.answered) > 20
     assert set(callers.answered) <= set(logged(layout))
+
+
+@pytest.fixture
+def challenger(layout: Layout) -> str:
+    """The version of a challenger that stands beside the champion: the same model by a new name."""
+    folder, version = layout.root / "models/challenger", "other@000000000000"
+    shutil.copytree(layout.serving, folder)
+    described = json.loads((folder / "model.json").read_bytes())
+    del described["checksum"]
+    (folder / "model.json").write_bytes(sealed({**described, "version": version}))
+    return version
+
+
+@pytest.mark.usefixtures("running")
+@pytest.mark.parametrize("running", [2], indirect=True)
+def test_models_are_swapped_and_no_request_fails(
+    challenger: str,
+    environment: dict[str, str],
+    port: int,
+    row: dict[str, Any],
+    layout: Layout,
+) -> None:
+    file = Path(environment["VARIANTS_FILE"])
+    with Callers(port, row, 8) as callers:
+        for swap in range(20):
+            share = swap % 2 * 100
+            new = file.with_name("new.yaml")
+            new.write_text(json.dumps({"challenger": challenger, "share": share}), encoding="utf-8")
+            new.rename(file)
+            time.sleep(0.7)
+    assert callers.failed == []
+    assert set(callers.answered) <= set(logged(layout))
+    text = (layout.root / "logs/predictions.jsonl").read_text(encoding="utf-8")
+    told = [json.loads(line) for line in text.splitlines()]
+    answered = [record["variant"] for record in told if not record.get("shadow")]
+    changes = sum(one != other for one, other in pairwise(answered))
+    assert changes >= 19, "each swap reached the callers"
 
 
 def workers(process: "subprocess.Popen[str]") -> list[int]:

@@ -15,6 +15,8 @@ def test_the_environment_is_read() -> None:
         "PORT": "81",
         "WORKERS": "2",
         "MODEL_DIR": "elsewhere",
+        "CHALLENGER_DIR": "beside",
+        "VARIANTS_FILE": "variants.yaml",
         "PREDICTION_LOG": "-",
         "LOG_FSYNC": "1",
         "LOG_MAX_BYTES": "5",
@@ -22,7 +24,20 @@ def test_the_environment_is_read() -> None:
         "MAX_BODY_BYTES": "99",
     }
     assert Settings.from_environment(environment) == Settings(
-        "production", "a:b", Path("keys"), "0.0.0.0", 81, 2, Path("elsewhere"), "-", True, 5, 7, 99
+        environment="production",
+        api_keys="a:b",
+        api_keys_file=Path("keys"),
+        host="0.0.0.0",
+        port=81,
+        workers=2,
+        model_dir=Path("elsewhere"),
+        challenger_dir=Path("beside"),
+        variants_file=Path("variants.yaml"),
+        prediction_log="-",
+        log_fsync=True,
+        log_max_bytes=5,
+        max_rows=7,
+        max_body_bytes=99,
     )
     assert Settings.from_environment({}) == Settings()
 

@@ -17,7 +17,7 @@ from .source import batches, column_names
 from .typed import kind, sound, texts, typed
 
 PREDICTION_ID, LABEL_TIME, TIME = "prediction_id", "label_time", "time"
-TOLD, LEVEL, DRY_RUN = "feedback", "level", "dry_run"
+TOLD, LEVEL, DRY_RUN, SHADOW = "feedback", "level", "dry_run", "shadow"
 """What marks the other lines: told by a caller, the service's own log, answered but not served."""
 MADE, LINE, INPUTS = "(made)", "(line)", "(inputs)"
 """What a prediction has beside its id and key; no names that one would choose for a column."""
@@ -112,7 +112,7 @@ def _records(path: Path, counts: "Counter[str]") -> Iterator[tuple[Any, ...]]:
     """Line, time, and inputs with the id, of each prediction that was served."""
     with path.open("rb") as lines:
         for number, given in _lines(path, lines, counts):
-            if TOLD in given or LEVEL in given:
+            if TOLD in given or LEVEL in given or given.get(SHADOW):
                 continue
             if given.get(DRY_RUN):
                 counts["dry_run"] += 1

@@ -26,6 +26,7 @@ from .routes import endpoints, information_routes, metrics_route
 from .service import PredictionService
 from .settings import Settings
 from .telemetry import Telemetry
+from .variants import Variants
 
 logger = logging.getLogger(__name__)
 
@@ -88,13 +89,16 @@ def create_app(
     """
     telemetry, lifecycle = Telemetry(predictor, shared), Lifecycle()
     front = Front(telemetry, lifecycle, Keys(settings.api_keys, settings.api_keys_file))
-    service = PredictionService(predictor, log, telemetry, settings.max_rows)
+    variants = Variants(
+        predictor, telemetry.comparison, settings.challenger_dir, settings.variants_file
+    )
+    service = PredictionService(predictor.contract, variants, log, telemetry, settings.max_rows)
     feedback = FeedbackService(predictor.contract, log)
     posts = endpoints(service, feedback, front, settings.max_body_bytes)
     app = Service(predictor.contract, lifespan)
     app.front, app.endpoints = front, {each.path: each for each in posts}
-    app.state.lifecycle = lifecycle
-    app.include_router(information_routes(predictor, lifecycle))
+    app.state.lifecycle, app.state.variants, app.state.service = lifecycle, variants, service
+    app.include_router(information_routes(predictor, variants, lifecycle))
     app.include_router(metrics_route(telemetry))
     # For 405, and for paths that begin with a prefix.
     app.router.routes.extend(Route(each.path, each, methods=["POST"]) for each in posts)

@@ -53,6 +53,7 @@ class Asked(NamedTuple):
     request_id: str
     trace_id: str
     caller: str
+    key: str
     options: dict[str, str]
 
     @property
@@ -121,7 +122,8 @@ class Endpoint:
         try:
             caller = self._front.admit(given)
             options = self._asked(scope["query_string"])
-            asked = Asked(request_id.decode(), trace_id, caller, options)
+            key = given.get(b"x-variant-key", request_id).decode("latin-1")
+            asked = Asked(request_id.decode(), trace_id, caller, key, options)
             body = await self._read(given, receive)
             answer = Answer(200, b"application/json", await self._answer(body, asked))
         except RequestError as refusal:

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from ..contract import Contract
+from .comparison import VARIANTS
 from .feedback import ID_PATTERN
 
 PROBLEM = {
@@ -49,6 +50,12 @@ REASON = {
         "standard_error": {"type": "number"},
     },
     "required": ["feature", "value", "contribution", "standard_error"],
+}
+VARIANT_KEY = {
+    "name": "X-Variant-Key",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "Requests of one key are answered by one variant; without it each is by chance.",
 }
 HEADERS = [
     {
@@ -102,6 +109,7 @@ def _operation(contract: Contract) -> dict[str, Any]:
         "operationId": "predict",
         "parameters": [
             *HEADERS,
+            VARIANT_KEY,
             {
                 "name": "dry_run",
                 "in": "query",
@@ -125,7 +133,11 @@ def _explanations(contract: Contract) -> dict[str, Any]:
     return {
         "summary": "Explain the answers to one row or a list of rows; none is served or logged",
         "operationId": "explain",
-        "parameters": [*HEADERS, _count("top", "How many reasons; all where it is not said.")],
+        "parameters": [
+            *HEADERS,
+            VARIANT_KEY,
+            _count("top", "How many reasons; all where it is not said."),
+        ],
         "requestBody": _rows(contract),
         "responses": {
             "200": {
@@ -152,6 +164,7 @@ def _explanation(contract: Contract) -> dict[str, Any]:
     number = {"type": "number"}
     properties = {
         "model_version": {"type": "string"},
+        "variant": {"enum": list(VARIANTS)},
         "label": {"type": "string" if contract.labels else "null"},
         "base_value": {**number, "description": "Its mean over the background."},
         "value": {**number, "description": f"What is explained, in {unit}."},
@@ -237,6 +250,7 @@ def _prediction(contract: Contract) -> dict[str, Any]:
     properties = {
         "prediction_id": {"type": "string"},
         "model_version": {"type": "string"},
+        "variant": {"enum": list(VARIANTS)},
         **answer,
     }
     reasons = {

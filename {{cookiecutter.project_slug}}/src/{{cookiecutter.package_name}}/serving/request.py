@@ -19,13 +19,14 @@ Row = dict[str, Any]
 class Parsed(NamedTuple):
     """The rows, whether the body was a list of them, and what the request says beside them.
 
-    context: what is logged beside each row. dry_run: answered, but not served. reasons: how many
-    each answer carries.
+    context: what is logged beside each row. key: what chooses the variant. dry_run: answered, but
+    not served. reasons: how many each answer carries.
     """
 
     rows: list[Row]
     is_list: bool
     context: dict[str, Any] = {}  # noqa: RUF012  (nobody changes it)
+    key: str = ""
     dry_run: bool = False
     reasons: int = 0
 

@@ -15,6 +15,7 @@ from .predictor import Predictor
 from .request import Parsed
 from .service import PredictionService
 from .telemetry import Telemetry
+from .variants import Variants
 
 THREAD_BYTES = 16_384
 """A larger body is answered in a thread, so that the others need not wait for it."""
@@ -22,8 +23,18 @@ CHOICE, COUNT = "true|false", "[0-9]{1,4}"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
+class Challenger(BaseModel):
+    """The model that may take the champion's place.
+
+    share: percent of the requests that it answers; 0 as a shadow.
+    """
+
+    version: str
+    share: int
+
+
 class Model(BaseModel):
-    """The model that answers."""
+    """The champion, and who stands beside it."""
 
     name: str
     version: str
@@ -32,6 +43,7 @@ class Model(BaseModel):
     estimator: str
     sha256: str
     metrics: dict[str, float]
+    challenger: Challenger | None = None
 
 
 class Health(BaseModel):
@@ -61,7 +73,7 @@ def endpoints(
 
     async def explain(body: bytes, asked: Asked) -> bytes:
         top = int(asked.options["top"]) if "top" in asked.options else None
-        return await to_thread.run_sync(service.explain, body, top, limiter=slow)
+        return await to_thread.run_sync(service.explain, body, top, asked.key, limiter=slow)
 
     async def learn(body: bytes, asked: Asked) -> bytes:
         return feedback.take(body, asked.context)
@@ -77,12 +89,13 @@ def wanted(parsed: Parsed, asked: Asked) -> Parsed:
     """The body with what its request says beside it."""
     return parsed._replace(
         context=asked.context,
+        key=asked.key,
         dry_run=asked.options.get("dry_run") == "true",
         reasons=int(asked.options.get("reasons", 0)),
     )
 
 
-def information_routes(predictor: Predictor, lifecycle: Lifecycle) -> APIRouter:
+def information_routes(predictor: Predictor, variants: Variants, lifecycle: Lifecycle) -> APIRouter:
     """GET /v1/model, /v1/contract, /health/live and /health/ready."""
     router = APIRouter()
     known = predictor.info.model_dump(include=set(Model.model_fields))
@@ -91,7 +104,11 @@ def information_routes(predictor: Predictor, lifecycle: Lifecycle) -> APIRouter:
     @router.get("/v1/model")
     async def read_model() -> Model:
         """Which model answers, and its figures on held-out rows."""
-        return model
+        plan = variants.plan
+        if plan.challenger is None:
+            return model
+        beside = Challenger(version=plan.wanted.challenger, share=plan.share)
+        return model.model_copy(update={"challenger": beside})
 
     @router.get("/v1/contract", response_class=JSONResponse)
     async def read_contract() -> dict[str, Any]:

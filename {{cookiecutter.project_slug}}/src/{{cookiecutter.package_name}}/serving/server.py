@@ -115,7 +115,10 @@ def application(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         _drain_first(app)
+        app.state.variants.watch()
         yield
+        app.state.variants.stop()
+        app.state.service.close()
         log.close()
 
     return create_app(predictor, log, settings, shared, lifespan)

@@ -7,34 +7,39 @@ from datetime import UTC, datetime
 from itertools import compress, islice
 from typing import Any
 
-import numpy as np
 from pydantic_core import to_json
 
-from ..errors import BodyTooLargeError, InvalidRowsError, NoFiniteAnswerError, PredictionLogError
-from ..features import Encoder
-from .explain import Explainer, Explanation
+from ..contract import Contract
+from ..errors import BodyTooLargeError, InvalidRowsError, PredictionLogError
+from .explain import Explanation
 from .prediction_log import PredictionLog
-from .predictor import Answers, Predictor
+from .predictor import Answers
 from .request import Parsed, RequestParser, Row
+from .shadow import Shadow
 from .telemetry import Telemetry
+from .variants import Plan, Variant, Variants
 
 MAX_EXPLAINED_ROWS = 10
 """Each costs as much as thousands of predictions; see Explainer."""
 
 
 class PredictionService:
-    """Answers bodies with one predictor, and logs each prediction first."""
+    """Answers bodies, each by its variant, and logs each prediction first."""
 
     def __init__(
-        self, predictor: Predictor, log: PredictionLog, telemetry: Telemetry, max_rows: int
+        self,
+        contract: Contract,
+        variants: Variants,
+        log: PredictionLog,
+        telemetry: Telemetry,
+        max_rows: int,
     ) -> None:
-        self._predictor = predictor
+        self._variants = variants
         self._log = log
         self._telemetry = telemetry
-        self._parser = RequestParser(predictor.contract, max_rows)
-        self._encoder = Encoder(predictor.contract)
-        self._explainer = Explainer(predictor, self._encoder)
-        self._private = [column.name for column in predictor.contract.requested if column.pii]
+        self._shadow = Shadow(variants, log, telemetry)
+        self._parser = RequestParser(contract, max_rows)
+        self._private = [column.name for column in contract.requested if column.pii]
 
     def parse(self, body: bytes) -> Parsed:
         """Validate a body.
@@ -48,21 +53,35 @@ class PredictionService:
             self._telemetry.refused(refusal.errors)
             raise
 
-    def explain(self, body: bytes, top: int | None) -> bytes:
-        """Why the model would answer the rows as it does; nothing is served or logged.
+    def close(self) -> None:
+        """Let the shadow end."""
+        self._shadow.close()
+
+    def explain(self, body: bytes, top: int | None, key: str = "") -> bytes:
+        """Why the key's variant would answer the rows as it does; nothing is served or logged.
 
         Raises:
             RequestError: the body is refused, or has too many rows for reasons.
             DerivedError: a derived feature fails on the rows, or on mixtures of them.
             NoFiniteAnswerError: the model has no finite answer for one of those.
         """
-        parsed = self.parse(body)
-        version = {"model_version": self._predictor.info.version}
-        found = [version | asdict(each) for each in self._explanations(parsed.rows, top)]
+        parsed, plan = self.parse(body), self._variants.plan
+        variant = plan.variant(key)
+        try:
+            explanations = _explanations(variant, parsed.rows, top)
+        except Exception as fault:
+            if variant is plan.champion:
+                raise
+            variant = plan.champion
+            explanations = _explanations(variant, parsed.rows, top)
+            self._variants.failed(plan, fault)
+        found = [_told_by(variant) | asdict(each) for each in explanations]
         return to_json(found if parsed.is_list else found[0])
 
     def predict(self, bodies: Sequence[Parsed]) -> list[bytes]:
         """Predict for bodies together, and log before answering, each in the shape of its body.
+
+        Where the challenger fails, the champion answers.
 
         Raises:
             BodyTooLargeError: more rows than can be given reasons.
@@ -70,18 +89,29 @@ class PredictionService:
             NoFiniteAnswerError: the model has no finite answer for a row.
             PredictionLogError: the predictions cannot be logged.
         """
+        plan = self._variants.plan
+        if not plan.share:
+            return self._predict(plan, bodies)
+        try:
+            return self._predict(plan, bodies)
+        except PredictionLogError:
+            raise
+        except Exception as fault:
+            answers = self._predict(plan.alone, bodies)
+            self._variants.failed(plan, fault)
+            return answers
+
+    def _predict(self, plan: Plan, bodies: Sequence[Parsed]) -> list[bytes]:
         rows = [row for body in bodies for row in body.rows]
         if not rows:
             return []
-        answers = self._predictor.answers(self._encoder.rows(rows))
-        _refuse_infinite(answers)
-        outcome = self._predictor.outcome(answers)
-        predictions = self._predictions(outcome, len(rows))
+        chosen = [plan.variant(body.key) for body in bodies]
+        predictions = self._predictions(plan, chosen, bodies)
         reasons = [
             [asdict(reason) for reason in each.reasons]
-            for body in bodies
+            for variant, body in zip(chosen, bodies, strict=True)
             if body.reasons
-            for each in self._explanations(body.rows, body.reasons)
+            for each in _explanations(variant, body.rows, body.reasons)
         ]
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         contexts = [
@@ -89,19 +119,20 @@ class PredictionService:
             for body in bodies
             for _ in body.rows
         ]
+        records = [
+            {"time": time, **context, **prediction, "inputs": self._loggable(row)}
+            for row, context, prediction in zip(rows, contexts, predictions, strict=True)
+        ]
         try:
-            self._log.append(
-                [
-                    {"time": time, **context, **prediction, "inputs": self._loggable(row)}
-                    for row, context, prediction in zip(rows, contexts, predictions, strict=True)
-                ]
-            )
+            self._log.append(records)
         except PredictionLogError:
             self._telemetry.log_failed()
             raise
-        self._telemetry.answered(rows, outcome)
+        self._telemetry.answered(rows, predictions)
         if dry := sum(len(body.rows) for body in bodies if body.dry_run):
             self._telemetry.dry_run(dry)
+        if plan.has_shadow:
+            self._shadow.follow(plan, rows, records)
         if reasons:
             explained = [bool(body.reasons) for body in bodies for _ in body.rows]
             for prediction in compress(predictions, explained):
@@ -112,20 +143,18 @@ class PredictionService:
             for body in bodies
         ]
 
-    def _explanations(self, rows: list[Row], top: int | None) -> list[Explanation]:
-        if len(rows) > MAX_EXPLAINED_ROWS:
-            raise BodyTooLargeError(
-                f"{len(rows)} rows with reasons, at most {MAX_EXPLAINED_ROWS} at once; send them in"
-                " several requests"
-            )
-        return self._explainer.explain(rows, top)
-
-    def _predictions(self, outcome: dict[str, list[Any]], count: int) -> list[dict[str, Any]]:
-        version = self._predictor.info.version
-        return [
-            {"prediction_id": new, "model_version": version} | dict(zip(outcome, row, strict=True))
-            for new, *row in zip(_new_ids(count), *outcome.values(), strict=True)
-        ]
+    def _predictions(
+        self, plan: Plan, chosen: Sequence[Variant], bodies: Sequence[Parsed]
+    ) -> list[dict[str, Any]]:
+        """What is told of each row, in the order of the bodies; one call for each variant."""
+        told: dict[int, list[dict[str, Any]]] = {}
+        for variant in dict.fromkeys(chosen):
+            places = [place for place, each in enumerate(chosen) if each is variant]
+            rows = [row for place in places for row in bodies[place].rows]
+            found = iter(_predictions(variant, self._variants.answers(plan, variant, rows)))
+            for place in places:
+                told[place] = list(islice(found, len(bodies[place].rows)))
+        return [prediction for place in range(len(bodies)) for prediction in told[place]]
 
     def _loggable(self, row: dict[str, Any]) -> dict[str, Any]:
         if not self._private:
@@ -133,14 +162,25 @@ class PredictionService:
         return {name: value for name, value in row.items() if name not in self._private}
 
 
-def _refuse_infinite(answers: Answers) -> None:
-    if np.isfinite(answers).all():
-        return
-    wrong = np.flatnonzero(~np.isfinite(answers.reshape(len(answers), -1)).all(axis=1))
-    raise NoFiniteAnswerError(
-        "the model has no finite answer; send less extreme values",
-        [{"row": int(row), "field": None, "message": "no finite answer"} for row in wrong],
-    )
+def _explanations(variant: Variant, rows: list[Row], top: int | None) -> list[Explanation]:
+    if len(rows) > MAX_EXPLAINED_ROWS:
+        raise BodyTooLargeError(
+            f"{len(rows)} rows with reasons, at most {MAX_EXPLAINED_ROWS} at once; send them in"
+            " several requests"
+        )
+    return variant.explainer.explain(rows, top)
+
+
+def _predictions(variant: Variant, answers: Answers) -> list[dict[str, Any]]:
+    outcome, told_by = variant.predictor.outcome(answers), _told_by(variant)
+    return [
+        {"prediction_id": new} | told_by | dict(zip(outcome, row, strict=True))
+        for new, *row in zip(_new_ids(len(answers)), *outcome.values(), strict=True)
+    ]
+
+
+def _told_by(variant: Variant) -> dict[str, str]:
+    return {"model_version": variant.predictor.info.version, "variant": variant.name}
 
 
 def _new_ids(count: int) -> list[str]:

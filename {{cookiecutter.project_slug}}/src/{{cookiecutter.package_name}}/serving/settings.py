@@ -17,6 +17,7 @@ class Settings:
 
     environment: outside of `development` API keys are required.
     api_keys, api_keys_file: see Keys.
+    challenger_dir, variants_file: see Variants.
     prediction_log: a file to append to, or `-` for standard output.
     """
 
@@ -27,6 +28,8 @@ class Settings:
     port: int = 8000
     workers: int = 1
     model_dir: Path = Path("models/serving")
+    challenger_dir: Path = Path("models/challenger")
+    variants_file: Path | None = None
     prediction_log: str = "logs/predictions.jsonl"
     log_fsync: bool = False
     log_max_bytes: int = 1_000_000_000
@@ -49,6 +52,8 @@ class Settings:
             port=_count(environment, "PORT", cls.port, MAX_PORT),
             workers=_count(environment, "WORKERS", cls.workers, 64),
             model_dir=model_dir(environment),
+            challenger_dir=Path(environment.get("CHALLENGER_DIR", cls.challenger_dir)),
+            variants_file=Path(file) if (file := environment.get("VARIANTS_FILE")) else None,
             prediction_log=environment.get("PREDICTION_LOG", cls.prediction_log),
             log_fsync=_choice(environment, "LOG_FSYNC", cls.log_fsync),
             log_max_bytes=_count(environment, "LOG_MAX_BYTES", cls.log_max_bytes),

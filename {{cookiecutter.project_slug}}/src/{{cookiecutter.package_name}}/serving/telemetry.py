@@ -25,6 +25,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from ..errors import SettingsError
+from .comparison import SIZE, VARIANTS, Comparison
 from .predictor import Predictor
 
 ROUTES = ("/v1/predictions", "/v1/explanations", "/v1/feedback", "other")
@@ -60,6 +61,8 @@ class Telemetry(Collector):
             "refused": len(self._fields),
             "dry_runs": 1,
             "log_failures": 1,
+            "variants": len(VARIANTS),
+            "comparison": SIZE,
         }
         end = 0
         for name, size in sizes.items():
@@ -69,8 +72,11 @@ class Telemetry(Collector):
         self._mine = self._all[0 if shared is None else _slot(shared)]
         self._count: Any = memoryview(self._mine)  # faster than the array for one number
         self._lock = Lock()
+        place = slice(self._place["comparison"], self._place["comparison"] + SIZE)
+        self.comparison = Comparison(self._mine[place], self._all[:, place])
         self._registry = CollectorRegistry()
         self._registry.register(self)
+        self._registry.register(self.comparison)
 
     def requested(self, route: str, status: int, seconds: float) -> None:
         """Count a request; called on the event loop alone."""
@@ -82,25 +88,25 @@ class Telemetry(Collector):
         self._count[place + len(SECONDS) + 1] += seconds
 
     def answered(
-        self, rows: Sequence[Mapping[str, Any]], outcome: Mapping[str, Sequence[Any]]
+        self, rows: Sequence[Mapping[str, Any]], predictions: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Count answered rows: their missing values, answers and scores; from any thread."""
+        """Count answered rows: missing values, variants, answers, scores; from any thread."""
         with self._lock:
             for row in rows:
                 if None in row.values():
                     for place, name in enumerate(self._features, self._place["missing"]):
                         self._count[place] += row[name] is None
-            answers = self._place["answers"]
-            if "value" in outcome:
-                self._count[answers] += len(outcome["value"])
-                self._count[self._place["scores"]] += sum(outcome["value"])
-                return
-            for label in outcome["label"]:
-                self._count[answers + self._labels.index(label)] += 1
-            scores = outcome.get("score", outcome["probability"])
-            for score in scores:
-                self._count[self._place["scores"] + bisect_left(SCORES, score)] += 1
-            self._count[self._place["scores"] + len(SCORES) + 1] += sum(scores)
+            variants, scores = self._place["variants"], self._place["scores"]
+            for prediction in predictions:
+                self._count[variants + VARIANTS.index(prediction["variant"])] += 1
+                if "value" in prediction:
+                    score, place = prediction["value"], 0
+                else:
+                    score = prediction.get("score", prediction["probability"])
+                    place = self._labels.index(prediction["label"])
+                    self._count[scores + bisect_left(SCORES, score)] += 1
+                self._count[self._place["answers"] + place] += 1
+                self._count[scores + len(SCORES) + 1] += score
 
     def refused(self, faults: Sequence[Mapping[str, Any]]) -> None:
         """Count the fields at fault of a refused body."""
@@ -151,6 +157,12 @@ class Telemetry(Collector):
         for label, count in zip(self._labels, found["answers"], strict=True):
             answers.add_metric([label], count)
         yield answers
+        variants = CounterMetricFamily(
+            "variant_rows", "Rows answered by each variant", labels=["variant"]
+        )
+        for variant, count in zip(VARIANTS, found["variants"], strict=True):
+            variants.add_metric([variant], count)
+        yield variants
         if self._predictor.contract.labels:
             *counts, total = found["scores"]
             yield HistogramMetricFamily(
@@ -158,7 +170,7 @@ class Telemetry(Collector):
             )
         else:
             yield SummaryMetricFamily(
-                "prediction_value", "Values", found["answers"][0], found["scores"][0]
+                "prediction_value", "Values", found["answers"][0], found["scores"][-1]
             )
         for name, what, names in (
             ("missing", "Rows answered without a value", self._features),
