@@ -127,6 +127,7 @@ def test_every_way_gives_the_same_answers(
     for start in range(0, len(good), 1000):
         asked += client.post("/v1/predictions", json=good[start : start + 1000]).json()
     log.close()
+    assert {each.pop("variant") for each in asked} == {"champion"}  # batch has no other
     expected = [{**row, "prediction_id": ""} for row in asked]
     assert [{name: each[name] for name in expected[0]} for each in told(scored)] == expected
 
