@@ -95,7 +95,8 @@ def pandas(path: str, output: str, package: str) -> None:
 def watched(command: list[str], project: Path, threads: int = 1) -> tuple[float, float, float]:
     """Seconds (those that it prints, or all), of the processor, and MB of the largest process."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    environment.pop("VIRTUAL_ENV", None)
+    for name in ("VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"):  # the latter compiles at each start
+        environment.pop(name, None)
     most = 0
 
     def look(pid: str) -> None:

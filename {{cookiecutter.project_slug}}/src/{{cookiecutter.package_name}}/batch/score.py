@@ -239,7 +239,7 @@ def _writer(path: Path, schema: pa.Schema) -> Any:
 
 
 def _copy(path: Path, writer: Any) -> int:
-    with pa.OSFile(str(path)) as file:
+    with pa.memory_map(str(path)) as file:
         reader, rows = pa.ipc.open_file(file), 0
         for start in range(0, reader.num_record_batches, BATCHES):
             some = range(start, min(start + BATCHES, reader.num_record_batches))
