@@ -39,7 +39,7 @@ BATCHES = 8
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.epilog = "exit code: 0 all rows scored, 3 some rejected, 1 refused"
+    parser.epilog = "exit code: 0 all rows scored, 3 some rejected, 1 refused, 130 on Ctrl-C"
     parser.add_argument("table", metavar="IN", type=Path, help="a CSV or Parquet file")
     parser.add_argument("output", metavar="OUT", type=Path, help="a file .csv or .parquet")
     parser.add_argument("--processes", type=int, default=_cores(), help="default: one each core")
@@ -145,16 +145,11 @@ def _told(source: Source) -> str:
 
 def _is_utf8_beyond_ascii(table: Path) -> bool:
     """Whether the file is UTF-8 beyond ASCII, as text in another encoding hardly ever is."""
-    decoder, plain = codecs.getincrementaldecoder("utf-8")(), True
-    with table.open("rb") as file:
+    with table.open(encoding="utf-8", newline="") as file:
         try:
-            for block in iter(partial(file.read, 1 << 20), b""):
-                plain = plain and block.isascii()
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
+            return False in {block.isascii() for block in iter(partial(file.read, 1 << 20), "")}
         except UnicodeDecodeError:
             return False
-    return not plain
 
 
 def _job(table: Path, output: Path, folder: Path, predictor: Predictor) -> Job:
