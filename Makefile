@@ -5,7 +5,7 @@ RUN := $(UV) run --locked --quiet
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock bench bench-peers quality
+.PHONY: help demo test lint lock bench bench-batch bench-peers quality
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ bench-peers: $(filter .uv/%,$(UV)) ## measure it beside mlflow, BentoML, LitServ
 
 quality: $(filter .uv/%,$(UV)) ## compare the model that a project starts with to a tuned one
 	@$(RUN) python benchmarks/quality.py
+
+bench-batch: $(filter .uv/%,$(UV)) ## measure a project's scoring of files beside pandas
+	@$(RUN) python benchmarks/batch.py
 
 .uv/bin/uv:
 	python3 -m venv .uv

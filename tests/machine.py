@@ -102,9 +102,9 @@ class Buildah:
     def __call__(self, *args: object, cwd: Path = ROOT) -> str:
         return run_in(cwd, *self.command, *args, env={"BUILDAH_LAYERS": "true"}).stdout.strip()
 
-    def build(self, folder: Path, tag: str) -> None:
+    def build(self, folder: Path, tag: str, *more: str) -> None:
         how = ("--isolation=chroot", "--format=docker", "--pull-never")
-        self("build", *how, "--tag", tag, ".", cwd=folder)
+        self("build", *how, *more, "--tag", tag, ".", cwd=folder)
 
     @contextlib.contextmanager
     def container(self, image: str) -> Iterator[tuple[str, Path]]:

@@ -29,8 +29,8 @@ def test_hadolint_finds_nothing(render: Callable[..., Project], name: str) -> No
 
 
 @pytest.fixture(scope="module")
-def image(shared: Path, project: Project, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image of a trained project that has a secret and a cache lying about."""
+def context(shared: Path, project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained project that has a secret and a cache lying about."""
     context = tmp_path_factory.mktemp("context") / "project"
     shutil.copytree(train(shared, project).path, context, ignore=shutil.ignore_patterns(".venv"))
     for name in (
@@ -42,6 +42,11 @@ def image(shared: Path, project: Project, tmp_path_factory: pytest.TempPathFacto
     ):
         (context / name).parent.mkdir(exist_ok=True)
         (context / name).write_text(SECRET, encoding="utf-8")
+    return context
+
+
+@pytest.fixture(scope="module")
+def image(context: Path) -> str:
     buildah().build(context, "product")
     return "localhost/product"
 
@@ -188,3 +193,30 @@ def test_the_image_holds_no_secret(image: str, container: tuple[str, Path]) -> N
     assert config["User"] == "10001"
     assert not [line for line in config["Env"] if re.search("(?i)secret|token|password|_key", line)]
     assert "health/ready" in " ".join(config["Healthcheck"]["Test"])
+
+
+@pytest.mark.slow
+def test_the_image_of_batch_scores_a_file(
+    context: Path,
+    image: str,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    buildah().build(context, "batch", "--target=batch")  # on the layers of the other image
+    (sample,) = (context / "data" / "sample").glob("*.csv")
+    shutil.copy(sample, tmp_path / "in.csv")
+    tmp_path.chmod(0o777)
+    config = inspect("localhost/batch")
+    with buildah().container("localhost/batch") as (name, root):
+        run = ("run", "--isolation=chroot", f"--volume={tmp_path}:/data", name, "--")
+        said = buildah()(*run, *config["Entrypoint"], "/data/in.csv", "/data/out.parquet")
+        (packages,) = root.glob("app/.venv/lib/python3*/site-packages")
+        installed = {path.name.split("-")[0].lower() for path in packages.glob("*.dist-info")}
+        size = sum(path.lstat().st_size for path in packages.rglob("*"))
+    rows = len(sample.read_text(encoding="utf-8").splitlines()) - 1
+    assert said.startswith(f"score: {rows} rows of /data/in.csv scored by ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.parquet"]
+    assert (tmp_path / "out.parquet").stat().st_uid == 10001
+    assert installed & {"scikit_learn", "pandas", "dvc", "skl2onnx"} == set()
+    assert size < 450_000_000
+    record_property("MB of batch's packages", size // 10**6)

@@ -1,6 +1,7 @@
 """The command line: one command for each job, each imported only when it is asked for."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -28,6 +29,7 @@ COMMANDS = {
     "staleness": (".tuning.staleness", "measure what a model loses as it grows old"),
     "card": (".training.card", "write what there is to know of the model, with plots"),
     "report": (".data.report", "write a page on the dataset that was validated last"),
+    "score": (".batch.score", "score the rows of a CSV or Parquet file"),
     "serve": (".serving.server", "serve predictions over HTTP"),
     "mock": (".serving.mock", "serve a constant under the same API, for callers to start with"),
     "api": (".api", "write docs/openapi.json, or say what it breaks for a commit's callers"),
@@ -46,7 +48,7 @@ project's answers left out takes its commands along.
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command; exit with 0, or with 1 and the reason when it refuses."""
+    """Run one command; exit with 0, with 1 and the reason when it refuses, with 130 on Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(encoding="utf-8")
@@ -76,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except ProjectError as refusal:
         print(f"{command}: {refusal}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt as stop:
+        print(": ".join([command, "interrupted", *map(str, stop.args)]), file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     sys.exit(0)
 
 

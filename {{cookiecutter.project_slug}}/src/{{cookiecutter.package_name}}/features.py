@@ -212,5 +212,8 @@ def _array(column: Column, values: Sequence[Any]) -> npt.NDArray[Any]:
     return array
 
 
-def _texts(values: Sequence[Any]) -> list[str]:
+def _texts(values: Any) -> Any:
+    """Texts as they are, and "" for the rest."""
+    if isinstance(values, np.ndarray) and set(map(type, values.tolist())) == {str}:
+        return values  # as they mostly are, which is worth a quick look
     return [value if isinstance(value, str) else MISSING_CATEGORY for value in values]

@@ -139,26 +139,48 @@ def _first_line(path: Path, source: Source) -> list[str]:
 
 
 def _parquet(path: Path, _: Source, columns: Sequence[str], bar: Any) -> Iterator[pa.RecordBatch]:
-    names = column_names(path, _)
-    _require(path, names, columns)
     size = path.stat().st_size
+    for batch, share in parquet(path, columns):
+        yield batch
+        bar.update(int(size * share))
+
+
+def parquet(
+    path: Path,
+    columns: Sequence[str],
+    groups: Sequence[int] | None = None,
+    words: Sequence[str] = (),
+) -> Iterator[tuple[pa.RecordBatch, float]]:
+    """The rows of a Parquet file, each batch with its share of the file.
+
+    groups: these row groups alone, read by one thread.
+    words: columns of text that stay dictionaries of the different ones, which is faster.
+
+    Raises:
+        DataError: a column is missing, or the file is broken.
+    """
+    names = column_names(path, Source(path=str(path)))
+    require(path, names, columns)
     try:
-        with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+        with pyarrow.parquet.ParquetFile(
+            path, pre_buffer=False, read_dictionary=list(words)
+        ) as file:
             own = dict(zip(names, file.schema_arrow.names, strict=True))
             taken = [own[name] for name in columns]
-            for batch in file.iter_batches(BATCH_ROWS, columns=taken):
-                arrays = [_plain(batch[name]) for name in taken]
-                yield pa.record_batch(arrays, names=list(columns))
-                bar.update(size * len(batch) // max(file.metadata.num_rows, 1))
+            alone = groups is None
+            for batch in file.iter_batches(BATCH_ROWS, groups, taken, use_threads=alone):
+                arrays = [batch[name] if name in words else plain(batch[name]) for name in taken]
+                share = len(batch) / max(file.metadata.num_rows, 1)
+                yield pa.record_batch(arrays, names=list(columns)), share
     except (pa.ArrowException, OSError) as fault:
         raise DataError(f"{path} is a broken Parquet file: {fault}; write it anew") from fault
 
 
-def _plain(values: pa.Array) -> pa.Array:
+def plain(values: pa.Array) -> pa.Array:
     """The values in a type that all of pyarrow's functions know; durations as whole units."""
     kind = values.type
     if pa.types.is_dictionary(kind):
-        return _plain(values.dictionary_decode())
+        return plain(values.dictionary_decode())
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return values.cast(pa.string())
     if pa.types.is_binary_view(kind):
@@ -168,7 +190,7 @@ def _plain(values: pa.Array) -> pa.Array:
 
 def _csv(path: Path, source: Source, columns: Sequence[str], bar: Any) -> Iterator[pa.RecordBatch]:
     header = column_names(path, source)
-    _require(path, header, columns)
+    require(path, header, columns)
     rows = 0
     with _Counted(path, bar) as file:
         try:
@@ -214,10 +236,15 @@ class _Counted(io.FileIO):
         return block
 
 
-def _require(path: Path, found: Sequence[str], columns: Sequence[str]) -> None:
+def require(where: object, found: Sequence[str], columns: Sequence[str]) -> None:
+    """Refuse a table that lacks one of the columns.
+
+    Raises:
+        DataError: it does; the message names the column.
+    """
     if missing := [name for name in columns if name not in found]:
         raise DataError(
-            f"{path} lacks {', '.join(missing)} of contract.yaml; its columns are"
+            f"{where} lacks {', '.join(missing)} of contract.yaml; its columns are"
             f" {', '.join(found)}: rename them there, or take them out of the contract"
         )
 

@@ -1,11 +1,13 @@
 """Tables between stages: Parquet, written whole or not at all."""
 
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from ..files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FAULTS = "(faults)"
 """The column that says which values of a row were none of their type; "" for a sound row."""
@@ -15,17 +17,19 @@ REASONS = "(reasons)"
 """The column of the rejected rows that says why they are; no name that one would choose."""
 
 
-def write_table(path: Path, frame: pd.DataFrame) -> None:
+def write_table(path: Path, frame: "pd.DataFrame") -> None:
     """Write a table without its index."""
     write_atomically(path, lambda temporary: frame.to_parquet(temporary, index=False))
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> "pd.DataFrame":
     """Read a table that a stage wrote.
 
     Raises:
         DataError: no stage has written it yet.
     """
+    import pandas as pd  # not where batch scores, which reads tables by `source`
+
     try:
         return pd.read_parquet(path)
     except FileNotFoundError:

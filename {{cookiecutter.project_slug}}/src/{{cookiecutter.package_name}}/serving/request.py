@@ -80,15 +80,15 @@ class RequestParser:
         # thousand times the memory of the body.
         errors: list[dict[str, Any]] = []
         for place, row in enumerate(from_json(body) if is_list else [from_json(body)]):
-            errors += self._faults(place, row)
+            errors += self.faults(place, row)
             if len(errors) >= MAX_ERRORS:
                 break
         more = f", the first {MAX_ERRORS} of them" if len(errors) >= MAX_ERRORS else ""
         detail = f"the rows do not keep the contract; errors names the faults{more}"
         return InvalidRowsError(detail, errors[:MAX_ERRORS])
 
-    def _faults(self, place: int, row: Any) -> Iterator[dict[str, Any]]:
-        """Each fault of one row."""
+    def faults(self, place: int, row: Any) -> Iterator[dict[str, Any]]:
+        """Each fault of one row: row (`place`), field, message, and found unless it is private."""
         if isinstance(row, dict):  # of a thousand unknown keys, a hundred are enough
             unknown = [name for name in row if name not in self._names][:MAX_ERRORS]
             row = {name: row[name] for name in (*self._names, *unknown) if name in row}

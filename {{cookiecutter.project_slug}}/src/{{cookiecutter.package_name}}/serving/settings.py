@@ -51,7 +51,7 @@ class Settings:
             host=environment.get("HOST", cls.host),
             port=_count(environment, "PORT", cls.port, MAX_PORT),
             workers=_count(environment, "WORKERS", cls.workers, 64),
-            model_dir=Path(environment.get("MODEL_DIR", cls.model_dir)),
+            model_dir=model_dir(environment),
             challenger_dir=Path(environment.get("CHALLENGER_DIR", cls.challenger_dir)),
             variants_file=Path(file) if (file := environment.get("VARIANTS_FILE")) else None,
             prediction_log=environment.get("PREDICTION_LOG", cls.prediction_log),
@@ -66,6 +66,11 @@ class Settings:
                 " or API_KEYS_FILE to what `make key` prints, or ENVIRONMENT to development"
             )
         return found
+
+
+def model_dir(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder of the model, which a batch needs, too."""
+    return Path(environment.get("MODEL_DIR", Settings.model_dir))
 
 
 def _count(environment: Mapping[str, str], name: str, default: int, most: int = MAX_COUNT) -> int:

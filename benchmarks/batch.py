@@ -1,0 +1,190 @@
+"""Scoring a file beside ONNX Runtime alone, and beside pandas with scikit-learn, in turns.
+
+`make bench-batch` makes a project from the default answers and trains it; with an argument it takes
+that project. The file holds rows of the sample drawn anew, BENCH_ROWS (2,000,000) of them. Of each
+process of a run the memory is its share of what is resident (PSS), sampled while it works; it is
+measured for ten times the rows, too. Fails below the bars. Of classification alone.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from statistics import median
+
+ROWS = int(os.environ.get("BENCH_ROWS", "2000000"))
+GROUP, CHUNK, ROUNDS = 100_000, 1 << 14, 3
+# Of ONNX Runtime's rows a second, times those of pandas, MB a process, times the memory of a tenth.
+OF_RUNTIME, TIMES_PANDAS, MOST_MB, GROWTH = 0.75, 2.2, 400, 1.15
+
+
+def make(path: str, count: str) -> None:
+    """Write the file: in the project's environment, as what follows."""
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    frame, random = pd.read_parquet("data/valid.parquet"), np.random.default_rng(7)
+    schema = pa.Schema.from_pandas(frame, preserve_index=False)
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, int(count), GROUP):
+            rows = random.integers(0, len(frame), min(GROUP, int(count) - start))
+            drawn = pd.DataFrame({each: frame[each].to_numpy()[rows] for each in frame})
+            writer.write_table(pa.Table.from_pandas(drawn, schema, preserve_index=False))
+
+
+def predictor(package: str):
+    from importlib import import_module
+
+    loaded = import_module(f"{package}.serving.predictor").load_predictor(Path("models/serving"))
+    return loaded, import_module(f"{package}.features").Encoder(loaded.contract)
+
+
+def runtime(path: str, package: str) -> None:
+    """Ask the model alone, about one encoded row group again and again."""
+    import pyarrow.parquet as pq
+
+    model, encoder = predictor(package)
+    file = pq.ParquetFile(path)
+    names = [column.name for column in model.contract.features]
+    frame = file.read_row_group(0, names).to_pandas()
+    features = encoder.columns({name: frame[name].tolist() for name in names})
+    chunks = [
+        type(features)(
+            features.numbers[start : start + CHUNK], features.categories[start : start + CHUNK]
+        )
+        for start in range(0, len(frame), CHUNK)
+    ]
+    began = time.process_time()
+    for _ in range(file.num_row_groups):
+        for chunk in chunks:
+            model.answers(chunk)
+    print(time.process_time() - began)
+
+
+def pandas(path: str, output: str, package: str) -> None:
+    """What one would write first: chunks of a frame through a pipeline of pandas' columns."""
+    import pandas as pd
+    import pyarrow.parquet as pq
+    from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+
+    contract = predictor(package)[0].contract
+    names = [column.name for column in contract.features]
+    words = [column.name for column in contract.categories]
+    unknown = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    trees = HistGradientBoostingClassifier(learning_rate=0.05, max_leaf_nodes=15)
+    encoded = make_column_transformer((unknown, words), remainder="passthrough")
+    train = pd.read_parquet("data/train.parquet")
+    pipeline = make_pipeline(encoded, trees).fit(train[names], train[contract.target.name])
+    began, parts = time.perf_counter(), []
+    for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(1 << 16, columns=names):
+        parts.append(pd.DataFrame(pipeline.predict_proba(batch.to_pandas())))
+    pd.concat(parts).to_parquet(output)
+    print(time.perf_counter() - began)
+
+
+def watched(command: list[str], project: Path, threads: int = 1) -> tuple[float, float, float]:
+    """Seconds (those that it prints, or all), of the processor, and MB of the largest process."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    for name in ("VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"):  # the latter compiles at each start
+        environment.pop(name, None)
+    most = 0
+
+    def look(pid: str) -> None:
+        nonlocal most
+        try:
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
+            (line,) = (each for each in text.splitlines() if each.startswith("Pss:"))
+            most = max(most, int(line.split()[1]))
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                for child in (task / "children").read_text(encoding="utf-8").split():
+                    look(child)
+        except (OSError, ValueError):
+            return  # it has just ended
+
+    began, before = time.monotonic(), getrusage(RUSAGE_CHILDREN)
+    process = subprocess.Popen(
+        command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    done = threading.Event()
+    watcher = threading.Thread(target=lambda: _until(done, lambda: look(str(process.pid))))
+    watcher.start()
+    printed = process.communicate()[0].decode("utf-8")
+    seconds, after = time.monotonic() - began, getrusage(RUSAGE_CHILDREN)
+    done.set()
+    watcher.join()
+    if process.returncode:
+        sys.exit(f"bench: {' '.join(command)} failed with {process.returncode}")
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    if command[2] in ("runtime", "pandas"):
+        seconds = float(printed)
+    return seconds, seconds if command[2] == "runtime" else busy, most / 1024
+
+
+def _until(done: threading.Event, look: Callable[[], None]) -> None:
+    while not done.wait(0.05):
+        look()
+
+
+def main(project: Path, folder: Path) -> None:
+    package = next((project / "src").iterdir()).name
+    python, given = str(project / ".venv" / "bin" / "python"), str(folder / "in.parquet")
+    large, out = str(folder / "large.parquet"), str(folder / "out.parquet")
+    for path, count in ((given, ROWS), (large, 10 * ROWS)):
+        subprocess.run([python, __file__, "make", path, str(count)], cwd=project, check=True)
+    score = [python, "-m", package, "score"]
+    ways = {
+        "ONNX Runtime alone": ([python, __file__, "runtime", given, package], 1),
+        "score, 1 process": ([*score, given, out, "--processes=1"], 1),
+        "score, 2 processes": ([*score, given, out, "--processes=2"], 1),
+        "pandas and scikit-learn, 2 threads": (
+            [python, __file__, "pandas", given, out, package],
+            2,
+        ),
+    }
+    runs = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, (command, threads) in ways.items():
+            runs[name].append(watched(command, project, threads))
+    seconds, busy, memory = (
+        {name: median(each[place] for each in found) for name, found in runs.items()}
+        for place in range(3)
+    )
+    print("| way | rows a second | of the processor | MB of the largest process |")
+    print("|---|---|---|---|")
+    for name in ways:
+        rates = f"{ROWS / seconds[name]:,.0f} | {ROWS / busy[name]:,.0f}"
+        print(f"| {name} | {rates} | {memory[name]:.0f} |")
+    # One process beside one: seconds of the processor, which other work on the machine moves less.
+    of_runtime = busy["ONNX Runtime alone"] / busy["score, 1 process"]
+    times_pandas = seconds["pandas and scikit-learn, 2 threads"] / seconds["score, 2 processes"]
+    grown = [watched([*score, large, out, f"--processes={each}"], project)[2] for each in (1, 2)]
+    print(f"\nMemory of {10 * ROWS:,} rows: {grown[0]:.0f} MB alone, {grown[1]:.0f} MB of two.")
+    print(f"{of_runtime:.2f} of ONNX Runtime by one, {times_pandas:.1f} times pandas by two.")
+    if of_runtime < OF_RUNTIME or times_pandas < TIMES_PANDAS:
+        sys.exit(f"bench: the bars are {OF_RUNTIME} and {TIMES_PANDAS}")
+    used = [memory["score, 1 process"], memory["score, 2 processes"]]
+    if max(grown) > MOST_MB or any(
+        new > GROWTH * old for new, old in zip(grown, used, strict=True)
+    ):
+        sys.exit(f"bench: the bars are {MOST_MB} MB, and {GROWTH} times the memory of a tenth")
+
+
+if __name__ == "__main__":
+    jobs = {"make": make, "runtime": runtime, "pandas": pandas}
+    if sys.argv[1:] and sys.argv[1] in jobs:
+        jobs[sys.argv[1]](*sys.argv[2:])
+    else:
+        from run import trained
+
+        with tempfile.TemporaryDirectory(prefix="bench-") as name:
+            main(trained(Path(name)), Path(name))
