@@ -239,7 +239,7 @@ def test_locale_zone_line_ends_and_encoding_change_nothing(
 
 # --- requests ------------------------------------------------------------------------------------
 
-EXAMPLES = {"/v1/predictions": 1200, "/v1/feedback": 1000, "/v1/explanations": 300}
+EXAMPLES = {"/v1/predictions": 1000, "/v1/feedback": 1200, "/v1/explanations": 300}
 """Of each kind; 5,000 in all, the fewest where an answer costs thousands of predictions."""
 CHECKS = [
     not_a_server_error,
