@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -138,9 +139,15 @@ def test_no_fault_of_the_folder_is_served(fault: str, trained: Project, tmp_path
     shutil.copytree(trained.path / "models/serving", folder)
     spoil, said = FAULTS[fault]
     spoil(folder)
-    # As nobody may in an image: without root's right to read everything.
+    # Without root's right to read everything.
     become = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--")
-    command = (*become, trained.path / ".venv/bin/python", "-m", trained.package.name, "serve")
+    command = (
+        *(become if os.geteuid() == 0 else ()),
+        trained.path / ".venv/bin/python",
+        "-m",
+        trained.package.name,
+        "serve",
+    )
     try:
         for workers in "1", "2":
             env = source(trained) | {"MODEL_DIR": str(folder), "WORKERS": workers}
