@@ -171,7 +171,7 @@ def test_the_image_holds_what_serving_needs_alone(container: tuple[str, Path]) -
     programs = {path.name for folder in root.glob("**/bin") for path in folder.glob("*")}
     assert programs & {"cc", "gcc", "g++", "clang", "make", "git", "uv"} == set()
     top = sorted(path.name for path in (root / "app").iterdir())
-    assert top == [".venv", "models"]
+    assert top == [".venv", "models", "ops"]
     model = [path for path in root.glob("app/models/**/*") if path.is_file()]
     assert {path.parent.name for path in model} == {"serving"}
     assert not [

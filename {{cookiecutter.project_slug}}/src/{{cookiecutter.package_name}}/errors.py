@@ -49,7 +49,7 @@ class ApiError(ProjectError):
 
 
 class SettingsError(ProjectError):
-    """An environment variable has a value that the service cannot use."""
+    """An environment variable or the usage profile says what the service cannot use."""
 
 
 class RequestError(ProjectError):

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import ProjectError
 
+REMEDIES = {"extra_forbidden": "; remove it, or correct its name", "missing": "; add it"}
+"""For faults whose message does not say what to do."""
 FROM_HERE = "run the command from the project's folder"
 
 
@@ -46,7 +48,7 @@ def validated(content: Any, where: str, model: type[T], error: type[ProjectError
     except ValidationError as fault:
         lines = [
             f"{where}: {'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}"
-            f" (found {each['input']!r:.80})"
+            f" (found {each['input']!r:.80}){REMEDIES.get(each['type'], '')}"
             for each in fault.errors()
         ]
         raise error("\n".join(lines)) from None

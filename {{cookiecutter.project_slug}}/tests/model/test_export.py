@@ -1,3 +1,5 @@
+import hashlib
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -167,6 +169,34 @@ def test_a_type_that_is_not_trusted_is_refused(layout: Layout) -> None:
     with pytest.raises(ExportError, match=r"pathlib.* would not be trusted"):
         save(layout.model, {"path": layout})
     assert layout.model.read_bytes() == before
+
+
+def test_a_pickle_in_the_place_of_a_model_runs_nothing(layout: Layout, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+
+    class Hostile:
+        def __reduce__(self) -> Any:
+            return Path.touch, (marker,)
+
+    layout.model.write_bytes(pickle.dumps(Hostile()))
+    for job in (evaluate, export):
+        with pytest.raises(ExportError, match=r"model.skops cannot be read \(File is not a zip"):
+            job.run(layout)
+    described = read_json(layout.serving / "model.json")
+    artefact = layout.serving / described["artefact"]
+    artefact.write_bytes(layout.model.read_bytes())
+    with pytest.raises(ArtefactError, match="the file was altered"):
+        load_predictor(layout.serving)
+    del described["checksum"]
+    described |= {
+        "artefact": "model.skops",
+        "sha256": hashlib.sha256(artefact.read_bytes()).hexdigest(),
+    }
+    artefact.rename(layout.serving / "model.skops")
+    (layout.serving / "model.json").write_bytes(sealed(described))
+    with pytest.raises(ArtefactError, match="does not answer the example .* not a zip file"):
+        load_predictor(layout.serving)
+    assert not marker.exists()
 
 
 def test_no_pickle_and_no_joblib_file_is_written(layout: Layout) -> None:

@@ -1,6 +1,8 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
@@ -32,7 +34,16 @@ def test_the_models_card_is_there(client: TestClient, predictor: Predictor) -> N
 
 
 def test_the_documentation_is_there(client: TestClient) -> None:
-    assert "/openapi.json" in client.get("/docs").text
+    (url,) = re.findall(r"url: '(.*openapi.*)'", client.get("/docs").text)
+    for prefix in ("", "/ml"):  # which a proxy takes away, and the browser sees
+        assert urljoin(f"{prefix}/docs", url) == f"{prefix}/openapi.json"
+
+
+def test_no_redirect_leaves_the_prefix_of_a_proxy(client: TestClient, row: dict[str, Any]) -> None:
+    answers = [client.get(f"{path}/", follow_redirects=False) for path in ("/v1/model", "/docs")]
+    answers.append(client.post("/v1/predictions/", json=row, follow_redirects=False))
+    for answer in answers:
+        assert (answer.status_code, answer.headers.get("location")) == (404, None)
 
 
 def test_the_contract_is_there_as_json_schema(client: TestClient, contract: Contract) -> None:

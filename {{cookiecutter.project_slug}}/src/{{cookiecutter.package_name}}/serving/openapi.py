@@ -3,6 +3,9 @@
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
 
 from ..contract import Contract
 from .comparison import VARIANTS
@@ -82,8 +85,17 @@ class DocumentedApp(FastAPI):
             description=contract.description,
             version="1.0.0",
             lifespan=lifespan,
+            # A proxy may put a prefix before the paths: no answer names one, so none leaves it.
+            redirect_slashes=False,
+            docs_url=None,
+            redoc_url=None,
         )
         self._contract = contract
+
+        async def docs(_: Request) -> HTMLResponse:
+            return get_swagger_ui_html(openapi_url="openapi.json", title=contract.title)
+
+        self.add_route("/docs", docs, include_in_schema=False)
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""

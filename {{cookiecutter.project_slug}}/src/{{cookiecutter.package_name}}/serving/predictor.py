@@ -150,7 +150,11 @@ def check_folder(folder: Path) -> tuple[ModelInfo, bytes]:
         raise ArtefactError(f"{path} was altered: its checksum is {checksum}; {REMEDY}")
     info = validated(described, str(path), ModelInfo, ArtefactError)
     files = {DESCRIPTION, BACKGROUND, "contract.yaml", "metrics.json", info.artefact}
-    for each in sorted(folder.iterdir()):
+    try:
+        there = sorted(folder.iterdir())
+    except OSError as fault:
+        raise ArtefactError(f"{folder} cannot be read ({fault.strerror}); {REMEDY}") from None
+    for each in there:
         if each.name not in files or each.is_symlink():
             raise ArtefactError(f"{each} is none of the files that export wrote there; {REMEDY}")
     content = _read(folder / info.artefact, info.sha256)

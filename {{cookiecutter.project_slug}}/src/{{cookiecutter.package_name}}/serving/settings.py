@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import SettingsError
+from .usage_profile import PROFILE, load_profile
 
 MAX_PORT = 65_535
 MAX_COUNT = 10**12
@@ -37,28 +38,31 @@ class Settings:
     max_body_bytes: int = 1_000_000
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the settings.
+    def from_environment(
+        cls, environment: Mapping[str, str] = os.environ, profile: Path = PROFILE
+    ) -> "Settings":
+        """Read the settings; those that are left out follow from the usage profile, if any.
 
         Raises:
             SettingsError: a number is none, is below 1 or too large; a choice is neither 0 nor 1;
-                keys are required, and there are none.
+                keys are required, and there are none; the usage profile cannot be used.
         """
+        planned = replace(cls(), **load_profile(profile).settings()) if profile.exists() else cls
         found = cls(
             environment=environment.get("ENVIRONMENT", cls.environment),
             api_keys=environment.get("API_KEYS", cls.api_keys),
             api_keys_file=Path(file) if (file := environment.get("API_KEYS_FILE")) else None,
             host=environment.get("HOST", cls.host),
             port=_count(environment, "PORT", cls.port, MAX_PORT),
-            workers=_count(environment, "WORKERS", cls.workers, 64),
+            workers=_count(environment, "WORKERS", planned.workers, 64),
             model_dir=model_dir(environment),
             challenger_dir=Path(environment.get("CHALLENGER_DIR", cls.challenger_dir)),
             variants_file=Path(file) if (file := environment.get("VARIANTS_FILE")) else None,
             prediction_log=environment.get("PREDICTION_LOG", cls.prediction_log),
             log_fsync=_choice(environment, "LOG_FSYNC", cls.log_fsync),
             log_max_bytes=_count(environment, "LOG_MAX_BYTES", cls.log_max_bytes),
-            max_rows=_count(environment, "MAX_ROWS", cls.max_rows),
-            max_body_bytes=_count(environment, "MAX_BODY_BYTES", cls.max_body_bytes),
+            max_rows=_count(environment, "MAX_ROWS", planned.max_rows),
+            max_body_bytes=_count(environment, "MAX_BODY_BYTES", planned.max_body_bytes),
         )
         if found.environment != cls.environment and not (found.api_keys or found.api_keys_file):
             raise SettingsError(

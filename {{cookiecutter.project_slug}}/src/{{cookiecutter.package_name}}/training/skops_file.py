@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import skops.io
+from skops.io.exceptions import UntrustedTypesFoundException
 
 from ..errors import ExportError
 from ..files import write_bytes
@@ -40,8 +41,15 @@ def save(path: Path, thing: Any) -> None:
 
 
 def load(path: Path) -> Any:
-    """Read what `save` wrote; only trusted types are built."""
-    return skops.io.load(path, trusted=list(TRUSTED_TYPES))
+    """Read what `save` wrote; only trusted types are built.
+
+    Raises:
+        ExportError: it is no skops file, or holds another type.
+    """
+    try:
+        return skops.io.load(path, trusted=list(TRUSTED_TYPES))
+    except (zipfile.BadZipFile, UntrustedTypesFoundException) as fault:
+        raise ExportError(f"{path} cannot be read ({fault}); run `make train`") from None
 
 
 def _number(node: Any, addresses: dict[int, int], names: dict[str, str]) -> dict[str, str]:
