@@ -136,7 +136,8 @@ def test_it_shows_the_model_and_a_form_of_the_contract(
     for number, column in enumerate(contract.requested):
         control = shown.by_id(f"field-{number}")
         assert control["name"] == column.name
-        assert ("required" in control) == column.constraints.required
+        needed = column.constraints.required and column.role != "id"
+        assert ("required" in control) == needed
         assert shown.by_id(str(control["aria-describedby"]))
         assert ("label", {"for": f"field-{number}"}) in shown.tags
         assert (column.title or column.name) in shown.text
@@ -314,6 +315,8 @@ def test_any_contract_has_a_page(labels: list[str], served: Build, log_file: Pat
     shown = page_of(client.get("/"))
     assert shown.forms["./"] == typed(own)
     assert not [each for _, each in shown.tags if "aria-invalid" in each]
+    for place, column in enumerate(own.requested):
+        assert ("required" in shown.by_id(f"field-{place}")) == (column.name == "é ü")
     assert "built-in" not in shown.text  # what a dictionary has by the name of a column
     # A browser sends a line break as two characters.
     body = urlencode(typed(own)).replace("%0A", "%0D%0A")

@@ -183,7 +183,7 @@ def test_of_many_faults_a_hundred_are_named(client: TestClient, row: Row) -> Non
 def test_a_body_that_is_not_declared_as_json_is_refused(client: TestClient, row: Row) -> None:
     response = client.post("/v1/predictions", data=row)
     assert response.status_code == 415
-    assert "send the rows as application/json" in response.json()["detail"]
+    assert "send the body as application/json" in response.json()["detail"]
 
 
 def test_other_routes_and_methods_are_problems_too(client: TestClient) -> None:
