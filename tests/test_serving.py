@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +42,7 @@ def source(trained: Project) -> dict[str, str]:
 # --- faults at the start -------------------------------------------------------------------------
 
 START_SECONDS = 10
+"""Of a processor, since other tests may have this one's."""
 Spoil = Callable[[Path], object]
 
 
@@ -64,6 +66,12 @@ def replace(folder: Path, old: bytes, new: bytes) -> None:
     assert content.endswith(old), content[-20:]
     artefact.write_bytes(content.removesuffix(old) + new)
     seal(folder, sha256=hashlib.sha256(artefact.read_bytes()).hexdigest())
+
+
+def processor_seconds() -> float:
+    """Those of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def link(folder: Path) -> None:
@@ -152,9 +160,9 @@ def test_no_fault_of_the_folder_is_served(fault: str, trained: Project, tmp_path
         for workers in "1", "2":
             env = source(trained) | {"MODEL_DIR": str(folder), "WORKERS": workers}
             env |= {"PORT": str(free_port()), "PREDICTION_LOG": str(tmp_path / "log.jsonl")}
-            start = time.monotonic()
+            start = processor_seconds()
             done = run_in(trained.path, *command, env=env, check=False, timeout=60)
-            took = time.monotonic() - start
+            took = processor_seconds() - start
             assert done.returncode == 1, (workers, done.stdout)
             lines = done.stderr.splitlines()
             assert all(line.startswith("serve: ") for line in lines), done.stderr
