@@ -33,7 +33,7 @@ def test_readme_opens_with_one_sentence_and_two_commands() -> None:
     title, sentence, commands = README.split("\n\n")[:3]
     assert title == "# ml-cd-template"
     assert re.fullmatch(r"[A-Z][^.]*\.", sentence.replace("\n", " "))
-    assert re.findall(r"^make (\w+)", commands, re.MULTILINE) == ["demo", "test"]
+    assert re.findall(r"^make ([\w-]+)", commands, re.MULTILINE) == ["demo", "test"]
 
 
 def test_readme_lists_every_question_and_choice() -> None:

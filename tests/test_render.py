@@ -25,7 +25,7 @@ from reading import read_file, read_markdown
 PRODUCT = "{{cookiecutter.project_slug}}"
 TAG = re.compile(r"\{\{[-+]?\s*_?cookiecutter|\{%|(?<!\$)\{#")
 # A team will own every line: files besides Terraform's and __init__.py, and its package's code.
-MOST_FILES, MOST_LINES = 180, 8000
+MOST_FILES, MOST_LINES = 190, 8800
 
 
 @pytest.fixture(params=SETS)
