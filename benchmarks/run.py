@@ -1,5 +1,8 @@
 """Measures a project's service beside a plain FastAPI endpoint, under wrk, in turns.
 
+And beside itself with a constant for a model, `make mock`: what it answers in sum is the service's
+own overhead.
+
 Takes the folder of a project, or makes one from the default answers. BENCH_SECONDS says
 how long each of the runs takes. Fails when an answer is an error, when the prediction log has not
 one line for each row answered, or when the service is too slow at one row and 32 callers.
@@ -92,7 +95,7 @@ def served(project: Path, log: Path, *command: str, many: str = "") -> Iterator[
         "PORT": str(port),
         "PREDICTION_LOG": str(log),
         "CHALLENGER_DIR": str(project / "models" / "serving"),
-        "VARIANTS_FILE": str(log.with_name("variants.yaml")),
+        "VARIANTS_FILE": "" if "mock" in command else str(log.with_name("variants.yaml")),
     }
     process = subprocess.Popen(
         [project / ".venv" / "bin" / "python", *command],
@@ -175,32 +178,38 @@ def load(server: Server, rows: int, callers: int, bodies: Path) -> dict[str, Any
     return {**result, "rate": result["answered"] / result["seconds"]}
 
 
-def measure(service: Server, peer: Server, bodies: dict[int, Path]) -> Runs:
-    """Every cell, several times; the two servers take turns at being the first."""
+def measure(servers: list[Server], bodies: dict[int, Path]) -> Runs:
+    """Every cell, several times; the servers take turns at being the first."""
     runs: Runs = {}
     for turn in range(ROUNDS):
         for cell in CELLS:
-            for server in (service, peer) if turn % 2 else (peer, service):
+            for server in servers if turn % 2 else servers[::-1]:
                 runs.setdefault((server, cell), []).append(load(server, *cell, bodies[cell[0]]))
     return runs
 
 
-def report(service: Server, peer: Server, runs: Runs) -> dict[Cell, float]:
-    """Print the table, and give the ratio of each cell."""
-    print("| rows, callers | service req/s | p50, p99 ms | peer req/s | p50, p99 ms | ratio |")
-    print("|---|---|---|---|---|---|")
+def report(service: Server, peer: Server, mock: Server, runs: Runs) -> dict[Cell, float]:
+    """Print the table, and give the ratio of each cell to the peer."""
+    heads = ("service req/s", "p50, p99 ms", "peer req/s", "p50, p99 ms", "ratio", "of a constant")
+    print(f"| rows, callers | {' | '.join(heads)} |")
+    print("|---" * (len(heads) + 1) + "|")
     ratios = {}
     for cell in CELLS:
         both = [runs[service, cell], runs[peer, cell]]
         # Two runs of a round are neighbours in time, so what else the machine does cancels out.
-        pairs = zip(*both, strict=True)
-        ratios[cell] = median(ours["rate"] / theirs["rate"] for ours, theirs in pairs)
+        ratios[cell] = ratio(*both)
         figures = []
         for each in both:
             rate, p50, p99 = (median(run[key] for run in each) for key in ("rate", "p50", "p99"))
             figures.append(f"{rate:.0f} | {p50:.2f}, {p99:.1f}")
-        print(f"| {cell[0]}, {cell[1]} | {' | '.join(figures)} | {ratios[cell]:.2f} |")
+        own = f"{ratios[cell]:.2f} | {ratio(runs[service, cell], runs[mock, cell]):.2f}"
+        print(f"| {cell[0]}, {cell[1]} | {' | '.join(figures)} | {own} |")
     return ratios
+
+
+def ratio(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> float:
+    """How many times their rate ours is."""
+    return median(own["rate"] / other["rate"] for own, other in zip(ours, theirs, strict=True))
 
 
 def main() -> None:
@@ -224,14 +233,17 @@ def main() -> None:
         with (
             served(project, folder / "service.log", "-m", package, "serve") as service,
             served(project, folder / "peer.log", str(HERE / "peer.py"), many="/list") as peer,
+            served(project, folder / "mock.log", "-m", package, "mock") as mock,
         ):
             expect_level(service, peer, rows[0])
             before = service.lines()
-            runs = measure(service, peer, bodies)
+            runs = measure([service, mock, peer], bodies)
             logged = service.lines() - before
             if peer.lines():
                 sys.exit("bench: the peer has logged predictions, so it is not the peer that ran")
-    ratios = report(service, peer, runs)
+        for log in (project / "logs").glob("mock*.jsonl"):
+            log.unlink()
+    ratios = report(service, peer, mock, runs)
     answered = sum(run["answered"] * cell[0] for cell in CELLS for run in runs[service, cell])
     print(f"\nPrediction log: {logged} lines for {answered} rows answered.", flush=True)
     if logged != answered:

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, Project, run_in
 from machine import dvc_cache, tool, train
 
-CELL = r"\| {}, {} \| \d+ \| [\d.]+, [\d.]+ \| \d+ \| [\d.]+, [\d.]+ \| [\d.]+ \|"
+CELL = r"\| {}, {} \| \d+ \| [\d.]+, [\d.]+ \| \d+ \| [\d.]+, [\d.]+ \| [\d.]+ \| [\d.]+ \|"
 
 
 @pytest.mark.slow
