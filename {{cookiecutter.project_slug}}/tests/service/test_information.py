@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -61,6 +62,16 @@ def counters(client: TestClient) -> dict[tuple[str, ...], float]:
         for family in text_string_to_metric_families(response.text)
         for sample in family.samples
     }
+
+
+def test_a_mounted_service_answers_and_counts_once(client: TestClient, row: dict[str, Any]) -> None:
+    outer = FastAPI()
+    outer.mount("/ml", client.app)
+    answer = TestClient(outer).post("/ml/v1/predictions", json=row)
+    assert (answer.status_code, len(answer.headers.get_list("x-request-id"))) == (200, 1)
+    found = counters(client)
+    assert found["http_requests_total", "/v1/predictions", "200"] == 1
+    assert ("http_requests_total", "other", "200") not in found
 
 
 def test_what_was_asked_is_counted(

@@ -47,13 +47,14 @@ class Service(DocumentedApp):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        if scope["method"] == "POST" and (endpoint := self.endpoints.get(scope["path"])):
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if scope["method"] == "POST" and (endpoint := self.endpoints.get(path)):
             await endpoint(scope, receive, send)
             return
         start = perf_counter()
         given = dict(scope["headers"])
         request_id, trace_id = identify(given)
-        if not scope["path"].startswith(OPEN):
+        if not path.startswith(OPEN):
             try:
                 self.front.admit(given)
             except UnauthorizedError as refusal:
@@ -104,7 +105,7 @@ def create_app(
     app.include_router(information_routes(predictor, variants, lifecycle))
     app.include_router(metrics_route(telemetry))
     app.router.routes.extend(page.routes())
-    # For 405, and for paths that begin with a prefix.
+    # For 405.
     app.router.routes.extend(Route(each.path, each, methods=["POST"]) for each in posts)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(Exception, _fault)
