@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -187,6 +188,36 @@ def test_models_are_swapped_and_no_request_fails(
     answered = [record["variant"] for record in told if not record.get("shadow")]
     changes = sum(one != other for one, other in pairwise(answered))
     assert changes >= 19, "each swap reached the callers"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is set from outside")
+def test_a_full_disk_is_told_counted_and_recovered_from(
+    running: "subprocess.Popen[str]", port: int, row: dict[str, Any], layout: Layout
+) -> None:
+    log = layout.root / "logs/predictions.jsonl"
+    limits = resource.prlimit(running.pid, resource.RLIMIT_FSIZE)
+    with Callers(port, row, 8) as callers:
+        # As on a full disk, what still fits of a line is written.
+        resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (20_011, limits[1]))
+        deadline = time.monotonic() + 10
+        while not callers.failed:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        resource.prlimit(running.pid, resource.RLIMIT_FSIZE, limits)
+        time.sleep(1)
+    assert {"503" in fault for fault in callers.failed} == {True}
+    torn, whole = [], []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            whole.append(json.loads(line)["prediction_id"])
+        except ValueError:
+            torn.append(line)
+    assert set(callers.answered) <= set(whole)
+    assert len(torn) <= 1
+    metrics = httpx2.get(f"http://127.0.0.1:{port}/metrics").text
+    (count,) = re.findall(r"^prediction_log_failures_total (\S+)$", metrics, re.MULTILINE)
+    assert 1 <= float(count) <= len(callers.failed)
+    assert len(whole) > 20_000 / 400, "it went on"
 
 
 def workers(process: "subprocess.Popen[str]") -> list[int]:

@@ -1,6 +1,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,41 @@ def test_a_line_is_on_the_disk_where_that_is_asked_for(
     log.append([{"id": 1}])
     log.close()
     assert len(synced) == fsync
+
+
+KILLED = """
+import os, random, signal, sys, time
+from itertools import count
+from PACKAGE.serving.prediction_log import PredictionLog
+for turn in range(100):
+    told, tells = os.pipe()
+    if (child := os.fork()) == 0:
+        log = PredictionLog(sys.argv[1])
+        for number in count():
+            log.append([dict(id="%s-%s" % (turn, number), text="x" * 3000)] * (1 + number % 5))
+            os.write(tells, b"%d-%d\\n" % (turn, number))
+    os.close(tells)
+    first = os.read(told, 1)
+    time.sleep(random.Random(turn).random() / 100)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with open(told, "rb") as file:
+        print((first + file.read()).decode(), end="")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing to kill")
+def test_killed_at_any_moment_no_told_line_is_lost(tmp_path: Path, package: str) -> None:
+    path, script = tmp_path / "predictions.jsonl", KILLED.replace("PACKAGE", package)
+    command = [sys.executable, "-c", script, str(path)]
+    run = subprocess.run(command, check=True, capture_output=True, timeout=60)
+    told = set(run.stdout.decode("utf-8").split())
+    assert len({each.partition("-")[0] for each in told}) == 100
+    found, torn = set(), 0
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            found.add(json.loads(line)["id"])
+        except ValueError:  # what a kill cut off, which nobody was told of
+            torn += 1
+    assert told <= found
+    assert torn <= 100
