@@ -1,12 +1,15 @@
 """The serving half where it takes long: any fault at the start, any environment, any request."""
 
+import asyncio
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +176,65 @@ def test_no_fault_of_the_folder_is_served(fault: str, trained: Project, tmp_path
     finally:
         if folder.is_dir():
             folder.chmod(0o700)
+
+
+# --- stops ---------------------------------------------------------------------------------------
+
+CALLERS, STOPS = 50, 20
+
+
+async def lost_by_a_stop(port: int, body: bytes, stop: Callable[[], None]) -> tuple[int, list[str]]:
+    """Answers to callers that ask until they are told to leave, and what befell the others."""
+    head = f"POST /v1/predictions HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n"
+    request = f"{head}Content-Type: application/json\r\n\r\n".encode() + body
+    answered, lost = 0, []
+
+    async def call() -> None:
+        nonlocal answered
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            leave = False
+            while not leave:
+                writer.write(request)
+                told = (await reader.readuntil(b"\r\n\r\n")).lower()
+                length = re.search(rb"content-length: (\d+)", told)
+                assert told.startswith(b"http/1.1 200")
+                assert length
+                await reader.readexactly(int(length[1]))
+                answered += 1
+                leave = b"connection: close" in told
+            writer.close()
+        except (AssertionError, EOFError, OSError) as fault:
+            lost.append(repr(fault))
+
+    callers = [asyncio.create_task(call()) for _ in range(CALLERS)]
+    await asyncio.sleep(0.5)
+    stop()
+    await asyncio.wait_for(asyncio.gather(*callers), 30)
+    return answered, lost
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_no_caller_loses_a_request_by_twenty_stops(
+    trained: Project, tmp_path: Path, workers: int
+) -> None:
+    document = json.loads(trained.read("docs/openapi.json"))
+    asked = document["paths"]["/v1/predictions"]["post"]["requestBody"]["content"]
+    body = json.dumps(asked["application/json"]["example"]).encode()
+    command = (trained.path / ".venv/bin/python", "-m", trained.package.name, "serve")
+
+    def stopped(number: int) -> None:
+        port, log = free_port(), tmp_path / f"{number}.jsonl"
+        env = outside() | source(trained) | {"PORT": str(port), "WORKERS": str(workers)}
+        env |= {"MODEL_DIR": str(trained.path / "models/serving"), "PREDICTION_LOG": str(log)}
+        with started(*command, ready=f"http://127.0.0.1:{port}/health/ready", env=env) as process:
+            answered, lost = asyncio.run(lost_by_a_stop(port, body, process.terminate))
+            assert process.wait(timeout=30) == 0
+        assert lost == []
+        assert log.read_bytes().count(b"\n") == answered > CALLERS
+
+    with ThreadPoolExecutor(4) as few:  # since most of the time is spent on waiting
+        list(few.map(stopped, range(STOPS)))
 
 
 # --- environments --------------------------------------------------------------------------------
