@@ -105,6 +105,9 @@ def test_what_was_asked_is_counted(
         assert abs(found["prediction_score_sum",] - sum(scores)) < 1e-9
     else:
         assert found["prediction_value_count",] == 3
+        buckets = [found[each] for each in found if each[0] == "prediction_value_bucket"]
+        assert len(buckets) > 5
+        assert max(buckets) == 3
 
 
 def test_a_log_that_fails_is_counted(

@@ -21,11 +21,11 @@ from prometheus_client.core import (
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
-    SummaryMetricFamily,
 )
 from prometheus_client.registry import Collector
 
 from ..errors import SettingsError
+from ..features import Encoder
 from .comparison import SIZE, VARIANTS, Comparison
 from .predictor import Predictor
 
@@ -34,7 +34,7 @@ STATUSES = range(100, 600)
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper ends of the buckets of a request's time."""
 SCORES = tuple(each / 10 for each in range(1, 11))
-"""Upper ends of the buckets of a probability."""
+"""Upper ends of the buckets of a probability; of values they are the tenths of the background's."""
 MAX_WORKERS = 64
 
 
@@ -52,12 +52,13 @@ class Telemetry(Collector):
         self._features = [column.name for column in predictor.contract.features]
         self._fields = [column.name for column in predictor.contract.requested]
         self._labels = list(predictor.contract.labels) or ["value"]
+        self._ends = SCORES if predictor.contract.labels else _tenths(predictor)
         self._place: dict[str, int] = {}
         sizes = {
             "requests": len(ROUTES) * len(STATUSES),
             "seconds": len(ROUTES) * (len(SECONDS) + 2),
             "answers": len(self._labels),
-            "scores": len(SCORES) + 2,
+            "scores": len(self._ends) + 2,
             "missing": len(self._features),
             "refused": len(self._fields),
             "dry_runs": 1,
@@ -108,10 +109,9 @@ class Telemetry(Collector):
                     self._count[answers + self._labels.index(label)] += count
                 name = "score" if "score" in predictions[0] else "probability"
                 given = [each[name] for each in predictions]
-                bins = Counter([bisect_left(SCORES, score) for score in given])
-                for place, count in bins.items():
-                    self._count[scores + place] += count
-            self._count[scores + len(SCORES) + 1] += sum(given)
+            for place, count in Counter([bisect_left(self._ends, each) for each in given]).items():
+                self._count[scores + place] += count
+            self._count[scores + len(self._ends) + 1] += sum(given)
 
     def refused(self, faults: Sequence[Mapping[str, Any]]) -> None:
         """Count the fields at fault of a refused body."""
@@ -168,15 +168,11 @@ class Telemetry(Collector):
         for variant, count in zip(VARIANTS, found["variants"], strict=True):
             variants.add_metric([variant], count)
         yield variants
-        if self._predictor.contract.labels:
-            *counts, total = found["scores"]
-            yield HistogramMetricFamily(
-                "prediction_score", "Scores", _buckets(SCORES, counts), total
-            )
-        else:
-            yield SummaryMetricFamily(
-                "prediction_value", "Values", found["answers"][0], found["scores"][-1]
-            )
+        *counts, total = found["scores"]
+        name = "score" if self._predictor.contract.labels else "value"
+        yield HistogramMetricFamily(
+            f"prediction_{name}", "What was answered", _buckets(self._ends, counts), total
+        )
         for name, what, names in (
             ("missing", "Rows answered without a value", self._features),
             ("refused", "Bodies refused for the field, as out of range", self._fields),
@@ -199,6 +195,13 @@ class Telemetry(Collector):
             "When the model's folder was written",
             self._predictor.created,
         )
+
+
+def _tenths(predictor: Predictor) -> tuple[float, ...]:
+    """Upper ends of the tenths of what it answers to its background, to three digits."""
+    answers = predictor.answers(Encoder(predictor.contract).rows(predictor.background))
+    found = np.quantile(answers, [each / 10 for each in range(1, 11)])
+    return tuple(sorted({float(f"{end:.3g}") for end in found.tolist()}))
 
 
 def _buckets(ends: Sequence[float], counts: Sequence[float]) -> list[tuple[str, float]]:
