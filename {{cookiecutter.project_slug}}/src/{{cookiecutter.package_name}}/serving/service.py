@@ -106,7 +106,7 @@ class PredictionService:
         if not rows:
             return []
         chosen = [plan.variant(body.key) for body in bodies]
-        predictions = self._predictions(plan, chosen, bodies)
+        predictions = self._predictions(plan, chosen, bodies, rows)
         reasons = [
             [asdict(reason) for reason in each.reasons]
             for variant, body in zip(chosen, bodies, strict=True)
@@ -144,9 +144,11 @@ class PredictionService:
         ]
 
     def _predictions(
-        self, plan: Plan, chosen: Sequence[Variant], bodies: Sequence[Parsed]
+        self, plan: Plan, chosen: Sequence[Variant], bodies: Sequence[Parsed], rows: list[Row]
     ) -> list[dict[str, Any]]:
         """What is told of each row, in the order of the bodies; one call for each variant."""
+        if chosen.count(chosen[0]) == len(chosen):
+            return _predictions(chosen[0], self._variants.answers(plan, chosen[0], rows))
         told: dict[int, list[dict[str, Any]]] = {}
         for variant in dict.fromkeys(chosen):
             places = [place for place, each in enumerate(chosen) if each is variant]

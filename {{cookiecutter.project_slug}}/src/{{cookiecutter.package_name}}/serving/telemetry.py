@@ -7,7 +7,6 @@ their sums, and the successor of a dead worker goes on with its array, so no cou
 import mmap
 import os
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
@@ -98,20 +97,23 @@ class Telemetry(Collector):
                 if None in row.values():
                     for place, name in enumerate(self._features, self._place["missing"]):
                         self._count[place] += row[name] is None
-            for variant, count in Counter([each["variant"] for each in predictions]).items():
-                self._count[self._place["variants"] + VARIANTS.index(variant)] += count
-            answers, scores = self._place["answers"], self._place["scores"]
+            count, place = self._count, self._place["variants"]
+            variants = [each["variant"] for each in predictions]
+            for number, name in enumerate(VARIANTS, place):
+                count[number] += variants.count(name)
+            answers, scores, ends = self._place["answers"], self._place["scores"], self._ends
             if "value" in predictions[0]:
                 given = [each["value"] for each in predictions]
-                self._count[answers] += len(given)
+                count[answers] += len(given)
             else:
-                for label, count in Counter([each["label"] for each in predictions]).items():
-                    self._count[answers + self._labels.index(label)] += count
+                labels = [each["label"] for each in predictions]
+                for label in set(labels):
+                    count[answers + self._labels.index(label)] += labels.count(label)
                 name = "score" if "score" in predictions[0] else "probability"
                 given = [each[name] for each in predictions]
-            for place, count in Counter([bisect_left(self._ends, each) for each in given]).items():
-                self._count[scores + place] += count
-            self._count[scores + len(self._ends) + 1] += sum(given)
+            for each in given:
+                count[scores + bisect_left(ends, each)] += 1
+            count[scores + len(ends) + 1] += sum(given)
 
     def refused(self, faults: Sequence[Mapping[str, Any]]) -> None:
         """Count the fields at fault of a refused body."""
