@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +53,7 @@ class Predictor:
     background: training rows as requests hold them, with which explanations compare a row.
     report: all figures on held-out rows, as metrics.json holds them.
     created: when its folder was written, in seconds since 1970.
+    tenths: of a regression, the upper ends of the tenths of what it answers to the background.
     """
 
     contract: Contract
@@ -61,6 +62,7 @@ class Predictor:
     background: Sequence[Mapping[str, Any]] = ()
     created: float = 0.0
     report: Mapping[str, Any] = field(default_factory=dict)
+    tenths: tuple[float, ...] = ()
 
     def answers(self, features: Features) -> Answers:
         """Probabilities, shape (rows, labels), or values, shape (rows,)."""
@@ -118,6 +120,8 @@ def load_predictor(
         answer = load(content, info, contract)
         predictor = Predictor(contract, info, answer, background, created, report)
         example = predictor.answers(encoder.rows([contract.example]))
+        if not contract.labels:
+            predictor = replace(predictor, tenths=_tenths(predictor, encoder))
     except ProjectError:
         raise
     except Exception as fault:  # each runtime has exceptions of its own
@@ -129,6 +133,14 @@ def load_predictor(
     if example.shape != shape or not np.isfinite(example).all():
         raise ArtefactError(f"{path} answers {example.tolist()} to the contract's example")
     return predictor
+
+
+def _tenths(predictor: Predictor, encoder: Encoder) -> tuple[float, ...]:
+    """To three digits, so that a bucket has a name that people can read."""
+    found = np.quantile(
+        predictor.answers(encoder.rows(predictor.background)), np.arange(1, 11) / 10
+    )
+    return tuple(sorted({float(f"{end:.3g}") for end in found.tolist() if np.isfinite(end)}))
 
 
 def check_folder(folder: Path) -> tuple[ModelInfo, bytes]:

@@ -24,7 +24,6 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from ..errors import SettingsError
-from ..features import Encoder
 from .comparison import SIZE, VARIANTS, Comparison
 from .predictor import Predictor
 
@@ -51,7 +50,7 @@ class Telemetry(Collector):
         self._features = [column.name for column in predictor.contract.features]
         self._fields = [column.name for column in predictor.contract.requested]
         self._labels = list(predictor.contract.labels) or ["value"]
-        self._ends = SCORES if predictor.contract.labels else _tenths(predictor)
+        self._ends = SCORES if predictor.contract.labels else predictor.tenths
         self._place: dict[str, int] = {}
         sizes = {
             "requests": len(ROUTES) * len(STATUSES),
@@ -197,13 +196,6 @@ class Telemetry(Collector):
             "When the model's folder was written",
             self._predictor.created,
         )
-
-
-def _tenths(predictor: Predictor) -> tuple[float, ...]:
-    """Upper ends of the tenths of what it answers to its background, to three digits."""
-    answers = predictor.answers(Encoder(predictor.contract).rows(predictor.background))
-    found = np.quantile(answers, [each / 10 for each in range(1, 11)])
-    return tuple(sorted({float(f"{end:.3g}") for end in found.tolist()}))
 
 
 def _buckets(ends: Sequence[float], counts: Sequence[float]) -> list[tuple[str, float]]:
