@@ -57,7 +57,7 @@ def visit(browser: Browser, url: str, **options: object) -> tuple[BrowserContext
             route.abort()
 
     known = {"username": "", "password": KEY}
-    context = browser.new_context(http_credentials=known, **options)  # type: ignore[arg-type]
+    context = browser.new_context(http_credentials=known, **options)  # type: ignore[arg-type]  # each has its own
     context.set_default_timeout(20_000)
     context.route("**/*", only)
     return context, elsewhere

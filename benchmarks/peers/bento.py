@@ -18,8 +18,8 @@ if __name__ == "__main__":
 
 sys.argv[1:] = [os.environ["MODEL_FOLDER"]]
 
-import bentoml  # noqa: E402
-import model  # noqa: E402
+import bentoml  # noqa: E402  (only where bentoml has imported this file)
+import model  # noqa: E402  (it reads the arguments that were set above)
 
 
 @bentoml.service(workers=1)

@@ -1,5 +1,6 @@
 """What the suites share: the pipeline run once, and a service on its model."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from inspect import Parameter, Signature
@@ -19,7 +20,7 @@ from {{ cookiecutter.package_name }}.params import Params, load_params
 from {{ cookiecutter.package_name }}.registry import champion
 from {{ cookiecutter.package_name }}.serving.app import create_app
 from {{ cookiecutter.package_name }}.serving.prediction_log import PredictionLog
-from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor
+from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor, sealed
 from {{ cookiecutter.package_name }}.serving.settings import Settings
 from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
 
@@ -114,6 +115,23 @@ def as_sent(contract: Contract) -> Callable[[pd.DataFrame], list[dict[str, Any]]
         ]
 
     return rows
+
+
+@pytest.fixture
+def other_version() -> str:
+    """What `challenger` calls the champion's model."""
+    return "other@000000000000"
+
+
+@pytest.fixture
+def challenger(layout: Layout, other_version: str) -> Path:
+    """A folder beside the champion's that holds its model under another version."""
+    folder = layout.root / "models/challenger"
+    shutil.copytree(layout.serving, folder)
+    described = json.loads((folder / "model.json").read_bytes())
+    del described["checksum"]
+    (folder / "model.json").write_bytes(sealed({**described, "version": other_version}))
+    return folder
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ import pytest
 
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.params import Params
-from {{ cookiecutter.package_name }}.serving.predictor import Predictor, sealed
+from {{ cookiecutter.package_name }}.serving.predictor import Predictor
 from {{ cookiecutter.package_name }}.serving.service import MAX_EXPLAINED_ROWS
 from {{ cookiecutter.package_name }}.serving.settings import Settings
 
@@ -153,21 +153,10 @@ def test_callers_lose_no_request_when_it_is_told_to_stop(
     assert set(callers.answered) <= set(logged(layout))
 
 
-@pytest.fixture
-def challenger(layout: Layout) -> str:
-    """The version of a challenger that stands beside the champion: the same model by a new name."""
-    folder, version = layout.root / "models/challenger", "other@000000000000"
-    shutil.copytree(layout.serving, folder)
-    described = json.loads((folder / "model.json").read_bytes())
-    del described["checksum"]
-    (folder / "model.json").write_bytes(sealed({**described, "version": version}))
-    return version
-
-
-@pytest.mark.usefixtures("running")
+@pytest.mark.usefixtures("challenger", "running")
 @pytest.mark.parametrize("running", [2], indirect=True)
 def test_models_are_swapped_and_no_request_fails(
-    challenger: str,
+    other_version: str,
     environment: dict[str, str],
     port: int,
     row: dict[str, Any],
@@ -178,7 +167,9 @@ def test_models_are_swapped_and_no_request_fails(
         for swap in range(20):
             share = swap % 2 * 100
             new = file.with_name("new.yaml")
-            new.write_text(json.dumps({"challenger": challenger, "share": share}), encoding="utf-8")
+            new.write_text(
+                json.dumps({"challenger": other_version, "share": share}), encoding="utf-8"
+            )
             new.rename(file)
             time.sleep(0.7)
     assert callers.failed == []

@@ -27,7 +27,7 @@ from {{ cookiecutter.package_name }}.serving.comparison import (
     stability,
 )
 from {{ cookiecutter.package_name }}.serving.prediction_log import PredictionLog
-from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor, sealed
+from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor
 from {{ cookiecutter.package_name }}.serving.request import Parsed
 from {{ cookiecutter.package_name }}.serving.service import PredictionService
 from {{ cookiecutter.package_name }}.serving.settings import Settings
@@ -394,29 +394,21 @@ def test_a_challenger_of_other_columns_is_refused(
     assert by(instance.ask(5)) == {"champion": 5}
 
 
-@pytest.fixture
-def challenger(layout: Layout) -> Path:
-    """A folder that holds the champion's model under another version."""
-    folder = layout.root / "models/challenger"
-    folder.mkdir(parents=True)
-    for file in layout.serving.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    described = json.loads((folder / "model.json").read_bytes())
-    del described["checksum"]
-    (folder / "model.json").write_bytes(sealed({**described, "version": OTHER}))
-    return folder
-
-
 @pytest.mark.parametrize("file_of_it", ["model.json", "contract.yaml", None])
 def test_a_tampered_challenger_is_not_loaded(
-    layout: Layout, challenger: Path, file: Path, file_of_it: str | None, caplog: Any
+    layout: Layout,
+    challenger: Path,
+    other_version: str,
+    file: Path,
+    file_of_it: str | None,
+    caplog: Any,
 ) -> None:
     if file_of_it is None:
         (challenger / "more").touch()
     else:
         content = (challenger / file_of_it).read_bytes()
         (challenger / file_of_it).write_bytes(content + b" ")
-    file.write_text(json.dumps({"challenger": OTHER, "share": 100}), encoding="utf-8")
+    file.write_text(json.dumps({"challenger": other_version, "share": 100}), encoding="utf-8")
     champion = load_predictor(layout.serving)
     settings = Settings(challenger_dir=challenger, variants_file=file)
     log = PredictionLog(str(layout.root / "predictions.jsonl"))
@@ -427,15 +419,18 @@ def test_a_tampered_challenger_is_not_loaded(
 
 
 def test_the_api_tells_who_stands_beside_the_champion(
-    layout: Layout, challenger: Path, file: Path
+    layout: Layout, challenger: Path, other_version: str, file: Path
 ) -> None:
-    file.write_text(json.dumps({"challenger": OTHER, "share": 25}), encoding="utf-8")
+    file.write_text(json.dumps({"challenger": other_version, "share": 25}), encoding="utf-8")
     champion = load_predictor(layout.serving)
     settings = Settings(challenger_dir=challenger, variants_file=file)
     log = PredictionLog(str(layout.root / "predictions.jsonl"))
     app = create_app(champion, log, settings)
     with TestClient(app) as client:
-        assert client.get("/v1/model").json()["challenger"] == {"version": OTHER, "share": 25}
+        assert client.get("/v1/model").json()["challenger"] == {
+            "version": other_version,
+            "share": 25,
+        }
         row = champion.contract.example
 
         def answers(**headers: str) -> set[str]:

@@ -6,6 +6,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Event, Thread
 from time import perf_counter
@@ -218,7 +219,7 @@ class Variants:
         # A file that is written again is another plan: whoever was put out has another try.
         digest = hashlib.sha256(content + str(changed).encode()).digest()
         plan = Plan(
-            self._alone.champion, challenger, wanted, int.from_bytes(digest[:6]), self._edges()
+            self._alone.champion, challenger, wanted, int.from_bytes(digest[:6]), self._edges
         )
         self.comparison.begin(plan.number)
         return plan
@@ -237,6 +238,7 @@ class Variants:
             )
         return variant(CHALLENGER, predictor)
 
+    @cached_property
     def _edges(self) -> tuple[float, ...]:
         """Deciles of the champion's scores on its background."""
         champion = self._alone.champion
