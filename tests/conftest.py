@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from filelock import FileLock
@@ -253,8 +255,30 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Togethe
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow ones first, so that no worker is left alone with one at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Whole suites first, fast ones last, so that no worker is left alone with one at the end."""
+
+    def place(item: pytest.Item) -> list[bool]:
+        return [item.get_closest_marker(name) is None for name in ("suite", "slow")]
+
+    items.sort(key=place)
+
+
+@pytest.fixture
+def run_suite(
+    record_property: Callable[[str, object], None], tmp_path: Path
+) -> Callable[[Project, Mapping[str, str]], str]:
+    """Runs `make test` of a project, tells what it printed, and records its seconds by file."""
+
+    def run(project: Project, env: Mapping[str, str]) -> str:
+        file = tmp_path / "suite.xml"
+        ran = project.run("make", "test", env={**env, "PYTEST_ADDOPTS": f"--junitxml={file}"})
+        seconds: defaultdict[str, float] = defaultdict(float)
+        for case in ElementTree.parse(file).iter("testcase"):
+            seconds[case.attrib["classname"].removeprefix("tests.")] += float(case.attrib["time"])
+        record_property(f"seconds of the suite of {project.package.name}", by_length(seconds))
+        return ran.stdout
+
+    return run
 
 
 def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -264,11 +288,21 @@ def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
         report.longrepr = f"REQUIRE_ALL lets no test be skipped; {reason}"
 
 
+def by_length(seconds: Mapping[str, float]) -> str:
+    """Name and seconds of each that took one or more, the longest first, and of all."""
+    longest = sorted(seconds.items(), key=lambda item: -item[1])
+    told = [f"{name} {spent:.0f}" for name, spent in longest if spent >= 1]
+    return ", ".join([*told, f"all {sum(seconds.values()):.0f}"])
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures that tests recorded with record_property."""
+    """Print the figures that tests recorded with record_property, and where the time went."""
+    seconds: defaultdict[str, float] = defaultdict(float)
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, value in report.user_properties if report.when == "call" else ():
             terminalreporter.write_line(f"{name}: {value}")
+        seconds[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.write_line(f"seconds by file: {by_length(seconds)}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -293,6 +293,7 @@ def run_ci(project: Project, shared: Path, lab: Path, **kwargs: Any) -> Run:
 
 
 @pytest.mark.slow
+@pytest.mark.suite
 def test_ci_is_green_on_what_was_generated(fresh: Fresh, shared: Path, tmp_path: Path) -> None:
     train(shared, fresh())  # once for all tests; the run finds its stages in DVC's cache
     project = check_out(fresh())

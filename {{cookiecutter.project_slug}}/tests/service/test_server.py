@@ -57,6 +57,7 @@ def start(
         encoding="utf-8",
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        start_new_session=True,
     )
 
 
@@ -84,10 +85,8 @@ def running(
     process = start(package, environment | {"WORKERS": str(request.param)}, layout.root)
     wait_for(process, port)
     yield process
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=10)
-    process.kill()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # its workers, too
     process.communicate()
 
 
@@ -171,7 +170,7 @@ def test_models_are_swapped_and_no_request_fails(
                 json.dumps({"challenger": other_version, "share": share}), encoding="utf-8"
             )
             new.rename(file)
-            time.sleep(0.7)
+            time.sleep(0.3)
     assert callers.failed == []
     assert set(callers.answered) <= set(logged(layout))
     text = (layout.root / "logs/predictions.jsonl").read_text(encoding="utf-8")
@@ -372,7 +371,7 @@ def test_health_is_answered_during_the_largest_requests(port: int, row: dict[str
                 answered.append(path)
 
     def seconds(client: httpx2.Client) -> float:
-        time.sleep(0.05)
+        time.sleep(0.02)
         start = time.monotonic()
         assert client.get("/health/live").is_success
         return time.monotonic() - start

@@ -11,6 +11,7 @@ import yaml
 
 from ..contract import Contract
 from ..errors import AdoptError
+from ..yaml_file import parse
 from .quantity import Decision
 
 HEADER = """\
@@ -49,7 +50,7 @@ def _yaml(value: Any) -> str:
         value, sort_keys=False, allow_unicode=True, default_flow_style=True, width=float("inf")
     )
     text = text.removesuffix("...\n").strip()
-    if yaml.safe_load(text) != value:  # YAML takes some characters, such as U+0085, for others
+    if parse(text) != value:  # YAML takes some characters, such as U+0085, for others
         return json.dumps(value)
     return text
 

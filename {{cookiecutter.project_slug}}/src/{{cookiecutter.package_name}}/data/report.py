@@ -17,7 +17,6 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
-import yaml
 from jinja2 import Environment
 from markupsafe import Markup
 
@@ -26,6 +25,7 @@ from ..errors import DataError
 from ..files import read_json, write_bytes
 from ..layout import Layout
 from ..params import Validate, load_params
+from ..yaml_file import parse
 from .profile import drift, profiled, shares
 from .table import REASONS
 
@@ -54,7 +54,7 @@ def run(layout: Layout = Layout()) -> None:
         )
     report = read_json(layout.validation_report)
     size = pyarrow.parquet.read_metadata(layout.valid).num_rows
-    lock = yaml.safe_load(layout.lock.read_bytes()) if layout.lock.exists() else {"stages": {}}
+    lock = parse(layout.lock.read_bytes()) if layout.lock.exists() else {"stages": {}}
     drawn = np.sort(np.random.default_rng(0).permutation(size)[:SAMPLE])
     sample = _take(layout.valid, contract, drawn)
     environment = Environment(autoescape=True, finalize=_shown)

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
 from ..errors import VersionError
+from ..yaml_file import parse
 from .change import promote, register, rollback
 from .fetch import fetch
 from .ledger import WHOLE, Assignment, state
@@ -70,7 +69,7 @@ def diff(one: str, other: str) -> None:
     left, right = (
         _flat(
             registry.record(each).model_dump()
-            | {"params": yaml.safe_load(git("show", f"{registry.name}@{each}:./params.yaml"))}
+            | {"params": parse(git("show", f"{registry.name}@{each}:./params.yaml"))}
         )
         for each in both
     )

@@ -4,14 +4,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import VersionError
 from ..files import read_json
 from ..layout import Layout
 from ..serving.predictor import check_folder
 from ..versions import repository
-from ..yaml_file import Strict
+from ..yaml_file import Strict, parse
 from .tags import Message, git
 
 MADE_OF = "src params.yaml contract.yaml dvc.yaml dvc.lock uv.lock pyproject.toml"
@@ -88,10 +86,10 @@ def locked(revision: str, *paths: Path) -> list[str]:
         VersionError: there is none, or it does not name them.
     """
     try:
-        stages = yaml.safe_load(git("show", f"{revision}:./dvc.lock"))["stages"].values()
+        stages = parse(git("show", f"{revision}:./dvc.lock"))["stages"].values()
         found = {each["path"]: each["md5"] for stage in stages for each in stage.get("outs", [])}
         return [found[path.as_posix()] for path in paths]
-    except (AttributeError, KeyError, TypeError, VersionError, yaml.YAMLError) as fault:
+    except (AttributeError, KeyError, TypeError, ValueError, VersionError) as fault:
         names = " and ".join(path.as_posix() for path in paths)
         raise VersionError(
             f"dvc.lock of {revision} does not name {names} ({fault}); make train, commit dvc.lock"

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from gto.registry import GitRegistry
 from gto.tag import find, parse_name
 from gto.versions import SemVer
@@ -14,7 +13,7 @@ from gto.versions import SemVer
 from ..contract import load_contract
 from ..errors import VersionError
 from ..layout import Layout
-from ..yaml_file import validated
+from ..yaml_file import parse, validated
 from .ledger import Assignment, Promotion, state
 from .record import Record, locked
 from .tags import check_repository, identity, synchronise
@@ -135,8 +134,8 @@ def check_stage(stage: str) -> str:
 
 def _content(tag: "GitTag") -> Any:
     try:
-        return yaml.safe_load(tag.message.partition("\n\n")[2])
-    except yaml.YAMLError:
+        return parse(tag.message.partition("\n\n")[2])
+    except ValueError:
         return None
 
 

@@ -13,18 +13,17 @@ from time import perf_counter
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
 from pydantic import Field
 
 from ..errors import ArtefactError, NoFiniteAnswerError, SettingsError
 from ..features import Encoder
-from ..yaml_file import Strict, validated
+from ..yaml_file import Strict, parse, validated
 from .comparison import BINS, CHALLENGER, CHAMPION, VARIANTS, Comparison, Limits
 from .explain import Explainer
 from .predictor import Answers, Predictor, load_predictor
 from .request import Row
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.2
 """How often the file is looked at."""
 
 logger = logging.getLogger(__name__)
@@ -205,8 +204,8 @@ class Variants:
 
     def _planned(self, content: bytes, changed: int) -> Plan:
         try:
-            found = yaml.safe_load(content)
-        except (yaml.YAMLError, ValueError, RecursionError) as fault:
+            found = parse(content)
+        except ValueError as fault:
             raise SettingsError(f"{self._file} cannot be read as YAML: {fault}") from fault
         if found is None:
             return self._alone

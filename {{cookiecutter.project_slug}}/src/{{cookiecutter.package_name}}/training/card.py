@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from ..contract import Contract
 from ..data.table import read_table
@@ -18,6 +17,7 @@ from ..files import read_json, write_bytes
 from ..layout import Layout
 from ..serving.card import as_markdown, sections
 from ..serving.predictor import Predictor, load_predictor
+from ..yaml_file import parse
 from .figure import figure
 from .gate import as_markdown as as_table
 from .measure import losses
@@ -83,7 +83,7 @@ def _origin(layout: Layout, predictor: Predictor) -> Iterator[str]:
     yield "## Where it comes from\n"
     yield f"- Model file: SHA-256 {predictor.info.sha256}"
     if layout.lock.exists():
-        outs = yaml.safe_load(layout.lock.read_text(encoding="utf-8"))["stages"]["ingest"]["outs"]
+        outs = parse(layout.lock.read_text(encoding="utf-8"))["stages"]["ingest"]["outs"]
         yield f"- Data: {outs[0]['path']}, MD5 {outs[0]['md5']} in dvc.lock"
     yield f"- Commit: {_commit(layout.root)}"
     lock = hashlib.sha256(layout.environment.read_bytes()).hexdigest()
