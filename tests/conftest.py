@@ -301,7 +301,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, value in report.user_properties if report.when == "call" else ():
             terminalreporter.write_line(f"{name}: {value}")
-        seconds[report.nodeid.partition("::")[0]] += report.duration
+    for outcome in ("", "passed", "failed", "error"):  # the first is of set-ups and tear-downs
+        for report in terminalreporter.getreports(outcome):
+            seconds[report.nodeid.partition("::")[0]] += report.duration
     terminalreporter.write_line(f"seconds by file: {by_length(seconds)}")
 
 

@@ -30,7 +30,7 @@ def parse(text: str | bytes) -> Any:
         ValueError: it is no YAML, or nested too deeply.
     """
     try:
-        return yaml.load(text, LOADER)  # noqa: S506 a safe one
+        return yaml.load(text, LOADER)  # noqa: S506  (both loaders are safe ones)
     except (yaml.YAMLError, RecursionError) as fault:
         raise ValueError(str(fault)) from fault
 

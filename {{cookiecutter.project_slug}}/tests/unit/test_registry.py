@@ -337,6 +337,11 @@ def stale_lock(folder: Path) -> None:
     git(folder, "commit", "--quiet", "--all", "--message=Not trained")
 
 
+def torn_lock(folder: Path) -> None:
+    (folder / "dvc.lock").write_text("stages: [", encoding="utf-8")
+    git(folder, "commit", "--quiet", "--all", "--message=Torn")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -348,6 +353,7 @@ def stale_lock(folder: Path) -> None:
         (gate_of_another_model, "reports/gate.json is about model f{64}, but here is"),
         (no_gate, "reports/gate.json cannot be read .*; make train"),
         (stale_lock, "params.yaml: not what dvc.lock names"),
+        (torn_lock, "dvc.lock of HEAD does not name models/serving and data/raw.parquet"),
     ],
 )
 def test_what_is_not_what_the_lock_names_or_has_not_passed_is_refused(
@@ -551,7 +557,7 @@ def test_a_tag_that_was_moved_is_refused(project: Path, name: str) -> None:
         with pytest.raises(VersionError, match=words):
             do("history")
     git(project, "tag", "--delete", tag)
-    git(project, "tag", "--annotate", "--message=by hand", f"{name}#production", "HEAD")
+    git(project, "tag", "--annotate", "--message=by hand\n\n[", f"{name}#production", "HEAD")
     with pytest.raises(VersionError, match=f"tag {name}#production: the file"):
         do("history")
 
