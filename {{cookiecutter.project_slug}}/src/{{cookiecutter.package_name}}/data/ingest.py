@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -13,10 +13,12 @@ from ..contract import Contract, load_contract
 from ..errors import DataError
 from ..files import write_atomically
 from ..layout import Layout
-from .feedback import rows
 from .source import batches, column_names, files
 from .table import FAULTS, JOINED
 from .typed import kind, typed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def run(layout: Layout = Layout()) -> None:
@@ -41,7 +43,7 @@ def run(layout: Layout = Layout()) -> None:
         print(f"ingest: {count} values of {name} are none of its type; validate says which")
 
 
-def frame(layout: Layout = Layout()) -> pd.DataFrame:
+def frame(layout: Layout = Layout()) -> "pd.DataFrame":
     """The source in the contract's types, with FAULTS and JOINED, for a notebook.
 
     Raises:
@@ -75,6 +77,10 @@ def snapshot(layout: Layout, contract: Contract, wrong: Counter[str]) -> Iterato
         noted = pa.repeat("", len(batch)) if faults == "" else pa.array(faults, pa.string())
         joined = pa.repeat(pa.scalar(value=False), len(batch))
         yield pa.record_batch([*columns, noted, joined], schema=schema(contract))
+    if not any(layout.feedback.parent.glob(f"{layout.feedback.name}*")):
+        return
+    from .feedback import rows  # pandas takes longer to import than a small table to read
+
     added = rows(layout, contract)
     added[FAULTS], added[JOINED] = "", True
     yield from pa.Table.from_pandas(added, schema(contract), preserve_index=False).to_batches()

@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-from dvc.repo import Repo
-
 from ..errors import ProjectError
 from ..files import replaced, write_bytes, write_json
 from ..layout import Layout
-from .fetch import bring
 from .ledger import state
 from .registry import Registry, open_registry
 from .tags import git
@@ -48,6 +45,10 @@ def _present(layout: Layout) -> tuple[Registry, str] | None:
 
 
 def _bring(registry: Registry, version: str, new: Path) -> None:
+    from dvc.repo import Repo  # slow to import, and not needed before there is a champion
+
+    from .fetch import bring
+
     place = DERIVED.relative_to(Path.cwd()).as_posix()
     derived = git("show", f"{registry.name}@{version}:./{place}")
     write_bytes(new / "derived.py", derived.encode("utf-8"))
