@@ -62,13 +62,17 @@ class Evidence:
         self.marks: Counter[str] = Counter()
         self.shown: list[str] = []
         self.decimal = decimal
-        # Of the values as numbers or texts; None once a value came twice.
+        # Of the values as numbers or texts, sorted in each batch; None once a value came twice.
         self._hashes: list[npt.NDArray[np.uint64]] | None = []
 
     @cached_property
     def unique(self) -> bool:
         """Whether no value came twice, asked once all batches are in."""
-        return bool(self._hashes) and not _has_twins(np.concatenate(self._hashes or []))
+        if not self._hashes:
+            return False
+        every = np.concatenate(self._hashes)
+        every.sort(kind="stable")  # which merges what is sorted in parts
+        return not _has_twins(every)
 
     @property
     def coded(self) -> bool:
@@ -175,6 +179,7 @@ class Evidence:
             exact = max(abs(self.low), abs(self.high)) <= MAX_INTEGER
             values = kept if parsed is None or parsed.null_count or not exact else parsed
             hashes = pd.util.hash_array(values.to_numpy(zero_copy_only=False), categorize=False)
+            hashes.sort()
             self._hashes.append(hashes)
             if _has_twins(hashes):
                 self._hashes = None
@@ -187,8 +192,7 @@ class Evidence:
                 self.values = None
 
 
-def _has_twins(hashes: npt.NDArray[np.uint64]) -> bool:
-    ordered = np.sort(hashes)
+def _has_twins(ordered: npt.NDArray[np.uint64]) -> bool:
     return bool((ordered[1:] == ordered[:-1]).any())
 
 

@@ -41,10 +41,12 @@ def survey(source: Source) -> tuple[dict[str, Evidence], pa.Table]:
             for name in names:
                 if name not in evidence:
                     evidence[name] = Evidence(name, source.decimal_char)
-            list(pool.map(lambda name, rows=batch: evidence[name].add(rows[name]), names))
+            looking = [pool.submit(evidence[name].add, batch[name]) for name in names]
             some = random.choice(len(batch), min(len(batch), SAMPLE // 2), replace=False)
             taken = batch.take(pa.array(np.sort(some)))
             pieces.append(pa.record_batch([as_texts(each) for each in taken], names=names))
+            for each in looking:
+                each.result()
     if not evidence or not evidence[names[0]].rows:
         raise DataError(f"{paths[0]} has no rows; a model needs some")
     sample = pa.Table.from_batches(pieces)
