@@ -23,9 +23,9 @@ RESERVED = set(
     click-didyoumean click-plugins click-repl cloudpickle colorama colorlog compression
     configobj contourpy coverage cryptography cycler dateutil decorator dictdiffer diskcache
     distlib distro dotenv dpath dulwich dvc dvc-azure dvc-data dvc-gs dvc-http dvc-objects
-    dvc-render dvc-s3 dvc-studio-client dvc-task entrypoints fastapi filelock flatbuffers
-    flatten-dict flufl flufl-lock fonttools frozenlist fsspec funcy gcsfs git gitdb gitpython
-    google google-api-core google-auth google-auth-oauthlib google-cloud-core
+    dvc-render dvc-s3 dvc-studio-client dvc-task entrypoints execnet fastapi filelock
+    flatbuffers flatten-dict flufl flufl-lock fonttools frozenlist fsspec funcy gcsfs git gitdb
+    gitpython google google-api-core google-auth google-auth-oauthlib google-cloud-core
     google-cloud-storage google-cloud-storage-control google-crc32c google-resumable-media
     googleapis-common-protos grandalf grimp grpc grpc-google-iam-v1 grpc-status grpcio
     grpcio-status gto h11 httpcore2 httptools httpx2 httpx2-jsfetch hydra hydra-core hypothesis
@@ -38,12 +38,13 @@ RESERVED = set(
     prompt-toolkit propcache proto proto-plus protobuf psutil psycopg psycopg-binary public py
     pyarrow pyasn1 pyasn1-modules pycparser pydantic pydantic-core pydantic-settings
     pydevd-plugins pydot pygit2 pygments pygtrie pyjwt pylab pyparsing pytest pytest-cov
-    python-dateutil python-discovery python-dotenv pywin32 pyyaml requests requests-oauthlib
-    rich ruamel ruamel-yaml ruff s3fs scikit-learn scipy scmrepo semver setuptools shortuuid
-    shtab six skl2onnx sklearn skops skrub smmap sortedcontainers sqlalchemy sqltrie starlette
-    tabulate threadpoolctl tomlkit tqdm truststore typeguard types-pyyaml typing-extensions
-    typing-inspect typing-inspection tzdata tzlocal urllib3 uvicorn uvloop validate vine
-    virtualenv voluptuous wcwidth wrapt xgboost xgboost-cpu yaml yarl zc zc-lockfile
+    pytest-xdist python-dateutil python-discovery python-dotenv pywin32 pyyaml requests
+    requests-oauthlib rich ruamel ruamel-yaml ruff s3fs scikit-learn scipy scmrepo semver
+    setuptools shortuuid shtab six skl2onnx sklearn skops skrub smmap sortedcontainers
+    sqlalchemy sqltrie starlette tabulate threadpoolctl tomlkit tqdm truststore typeguard
+    types-pyyaml typing-extensions typing-inspect typing-inspection tzdata tzlocal urllib3
+    uvicorn uvloop validate vine virtualenv voluptuous wcwidth wrapt xdist xgboost xgboost-cpu
+    yaml yarl zc zc-lockfile
     """.split()
 )
 # Modules and folders that Python would find first, and names that Windows keeps for devices.

@@ -267,11 +267,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def run_suite(
     record_property: Callable[[str, object], None], tmp_path: Path
 ) -> Callable[[Project, Mapping[str, str]], str]:
-    """Runs `make test` of a project, tells what it printed, and records its seconds by file."""
+    """Runs `make test` of a project, tells what it printed, and records its seconds by file.
+
+    By one process, since what runs it is one of several that share the machine.
+    """
 
     def run(project: Project, env: Mapping[str, str]) -> str:
         file = tmp_path / "suite.xml"
-        ran = project.run("make", "test", env={**env, "PYTEST_ADDOPTS": f"--junitxml={file}"})
+        own = {"PYTEST_ADDOPTS": f"--junitxml={file}", "PYTEST_XDIST_AUTO_NUM_WORKERS": "1"}
+        ran = project.run("make", "test", env={**env, **own})
         seconds: defaultdict[str, float] = defaultdict(float)
         for case in ElementTree.parse(file).iter("testcase"):
             seconds[case.attrib["classname"].removeprefix("tests.")] += float(case.attrib["time"])
