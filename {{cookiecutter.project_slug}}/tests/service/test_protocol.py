@@ -1,5 +1,7 @@
 """A head that is too slow or too large holds no connection, and a body that is harms no other."""
 
+import asyncio
+import json
 import socket
 import threading
 import time
@@ -84,3 +86,43 @@ def test_a_slow_body_is_refused_and_harms_no_other(port: int) -> None:
         assert answer(port, b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n").endswith("200 OK")
         assert time.monotonic() - start < 1
     assert slow == ["HTTP/1.1 408 Request Timeout"]
+
+
+class Wire:
+    """A transport that keeps what it is told to send."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def close(self) -> None:
+        self.sent.append(b"closed")
+
+
+def test_head_and_body_of_an_answer_are_sent_together() -> None:
+    async def answer() -> list[bytes]:
+        wire: Any = Wire()
+        joined = protocol.Joined(wire, asyncio.get_running_loop())
+        for part in (b"head", b" and body", b"alone"):
+            joined.write(part)
+        assert wire.sent == [b"head and body"]
+        await asyncio.sleep(0)
+        joined.write(b"last")
+        joined.close()
+        await asyncio.sleep(0)
+        found: list[bytes] = wire.sent
+        return found
+
+    assert asyncio.run(answer()) == [b"head and body", b"alone", b"last", b"closed"]
+
+
+def test_a_caller_may_wait_to_be_told_to_go_on(port: int, predictor: Predictor) -> None:
+    body = json.dumps(predictor.contract.example).encode()
+    head = POST + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(head)
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(10_000).startswith(b"HTTP/1.1 200 OK")

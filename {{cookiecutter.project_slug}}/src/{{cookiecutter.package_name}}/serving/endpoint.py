@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from secrets import token_hex
+from random import getrandbits
 from time import perf_counter
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -34,6 +34,8 @@ HEADERS = [
 CLOSE = (b"connection", b"close")
 BODY_SECONDS = 20
 """A body that takes longer holds a connection for nothing."""
+WHOLE_BODY = "whole_body"
+"""An extension of the scope: the body has arrived, so that nobody need wait for it."""
 MAX_DIGITS = 18
 """Of a declared length: as many are beyond any limit, and quickly read."""
 FAULT = "an unexpected fault; it has been logged"
@@ -126,7 +128,7 @@ class Endpoint:
             options = self._asked(scope["query_string"])
             key = given.get(b"x-variant-key", request_id).decode("latin-1")
             asked = Asked(request_id.decode(), trace_id, caller, key, options)
-            body = await self._read(given, receive)
+            body = await self._read(given, receive, WHOLE_BODY in scope.get("extensions", ()))
             answer = await self.answer(body, asked)
         except RequestError as refusal:
             answer = refused(refusal)
@@ -150,7 +152,7 @@ class Endpoint:
             options[name] = value
         return options
 
-    async def _read(self, given: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _read(self, given: dict[bytes, bytes], receive: Receive, is_whole: bool) -> bytes:
         """The body, read no further than the limit, and not at all where its length says so."""
         kind = given.get(b"content-type", b"")
         if kind.partition(b";")[0].strip().lower() != self.takes:
@@ -158,27 +160,37 @@ class Endpoint:
                 f"Content-Type is {kind[:100].decode('latin-1')!r}; send the body as"
                 f" {self.takes.decode()}"
             )
-        limit = self._max_body_bytes
         declared = given.get(b"content-length", b"0")[:MAX_DIGITS]
-        parts: list[bytes] = []
-        read = 0
-        too_large = declared.isdigit() and int(declared) > limit
+        if declared.isdigit() and int(declared) > self._max_body_bytes:
+            raise self._too_large
+        if is_whole:
+            return await self._whole(receive)
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                while not too_large:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise GoneError("the caller left before the body was read")
-                    parts.append(message.get("body", b""))
-                    read += len(parts[-1])
-                    too_large = read > limit
-                    if not too_large and not message.get("more_body", False):
-                        return parts[0] if len(parts) == 1 else b"".join(parts)
+                return await self._whole(receive)
         except TimeoutError:
             raise SlowBodyError(
                 f"the body did not arrive within {BODY_SECONDS} seconds; send it faster"
             ) from None
-        raise BodyTooLargeError(f"the body is larger than {limit} bytes; send several requests")
+
+    async def _whole(self, receive: Receive) -> bytes:
+        parts: list[bytes] = []
+        read, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise GoneError("the caller left before the body was read")
+            parts.append(message.get("body", b""))
+            read += len(parts[-1])
+            if read > self._max_body_bytes:
+                raise self._too_large
+            more = message.get("more_body", False)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    @property
+    def _too_large(self) -> BodyTooLargeError:
+        limit = self._max_body_bytes
+        return BodyTooLargeError(f"the body is larger than {limit} bytes; send several requests")
 
 
 async def respond(answer: Answer, headers: list[tuple[bytes, bytes]], send: Send) -> None:
@@ -199,6 +211,6 @@ def identify(given: dict[bytes, bytes]) -> tuple[bytes, str]:
     """The caller's request id, or a new one where it has none that can be logged; the trace id."""
     request_id = given.get(b"x-request-id", b"")
     if not REQUEST_ID.fullmatch(request_id):
-        request_id = token_hex(16).encode()
+        request_id = b"%032x" % getrandbits(128)  # no secret, and no call of the system
     trace = TRACE.fullmatch(given.get(b"traceparent", b""))
     return request_id, trace[1].decode() if trace else ""

@@ -1,4 +1,4 @@
-"""HTTP as uvicorn reads it, but a head has to be small and to arrive in time."""
+"""HTTP as uvicorn does it, but heads are small and in time, and an answer is sent at once."""
 
 import asyncio
 from http import HTTPStatus
@@ -6,9 +6,45 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from .endpoint import WHOLE_BODY
+
 HEAD_SECONDS = 20.0
 """From the connection, or the first byte, to the end of the head; a slow one holds a connection."""
 MAX_HEAD_BYTES = 65_536
+
+
+class Joined:
+    """A transport that sends two writes together where they come in one turn of the event loop.
+
+    uvicorn writes head and body of an answer one by one, and each costs a call of the system.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        """Send what is held and this, or hold it until the turn ends."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held + data)
+        elif data:
+            self._held = data
+            self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        """Send what is held, and close."""
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def _flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)
 
 
 class Protocol(HttpToolsProtocol):
@@ -21,6 +57,8 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Wait for a first request."""
         super().connection_made(transport)
+        joined: Any = Joined(transport, self.loop)
+        self.transport = joined
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -48,6 +86,11 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         self._wait_no_more()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is there."""
+        self.scope["extensions"] = {WHOLE_BODY: {}}
+        super().on_message_complete()
 
     def _wait(self) -> None:
         self._hurry = self.loop.call_later(HEAD_SECONDS, self._refuse, HTTPStatus.REQUEST_TIMEOUT)

@@ -21,9 +21,9 @@ class Form(Endpoint):
 
     takes = b"application/x-www-form-urlencoded"
 
-    async def _read(self, given: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _read(self, given: dict[bytes, bytes], receive: Receive, is_whole: bool) -> bytes:
         refuse_foreign(given)
-        return await super()._read(given, receive)
+        return await super()._read(given, receive, is_whole)
 
 
 def refuse_foreign(given: dict[bytes, bytes]) -> None:
