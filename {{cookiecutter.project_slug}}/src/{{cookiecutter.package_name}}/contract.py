@@ -234,7 +234,7 @@ class Contract(Strict):
         """The columns of a snapshot: all but the excluded ones."""
         return tuple(column for column in self.fields if column.role != "excluded")
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """The classes, in the order of the probabilities; empty for regression."""
         return tuple(self.target.constraints.enum or ())

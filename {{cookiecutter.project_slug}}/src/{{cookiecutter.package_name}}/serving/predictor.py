@@ -78,15 +78,15 @@ class Predictor:
         labels = self.contract.labels
         if not labels:
             return {"value": answers.tolist()}
-        places = self.info.decision.places(answers)
+        places, columns = self.info.decision.places(answers).tolist(), answers.T.tolist()
         told = {
-            "label": [labels[place] for place in places.tolist()],
-            "probability": answers[np.arange(len(answers)), places].tolist(),
+            "label": [labels[place] for place in places],
+            "probability": [columns[place][row] for row, place in enumerate(places)],
         }
         threshold = self.info.decision.threshold
         if threshold is None:
             return told
-        return told | {"score": answers[:, 1].tolist(), "threshold": [threshold] * len(answers)}
+        return told | {"score": columns[1], "threshold": [threshold] * len(answers)}
 
 
 def load_predictor(
@@ -201,12 +201,11 @@ def _load_onnx(content: bytes, _: ModelInfo, __: Contract) -> Callable[[Features
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    inputs = [each.name for each in session.get_inputs()]
+    inputs = [(each.name, Features._fields.index(each.name)) for each in session.get_inputs()]
     output = [session.get_outputs()[-1].name]
 
     def answer(features: Features) -> Any:
-        given = features._asdict()
-        return session.run(output, {name: given[name] for name in inputs})[0]
+        return session.run(output, {name: features[place] for name, place in inputs})[0]
 
     return answer
 

@@ -96,9 +96,11 @@ def as_json(content: bytes) -> Answer:
 
 def wanted(parsed: Parsed, asked: Asked) -> Parsed:
     """The body with what its request says beside it."""
-    return parsed._replace(
-        context=asked.context,
-        key=asked.key,
+    return Parsed(
+        parsed.rows,
+        parsed.is_list,
+        asked.context,
+        asked.key,
         dry_run=asked.options.get("dry_run") == "true",
         reasons=int(asked.options.get("reasons", 0)),
     )
