@@ -320,5 +320,5 @@ def test_a_large_file_is_read_fast_in_bounded_memory(
     record_property("2 million rows, MB of memory", f"{memory:.0f} of 1500")
     record_property("speed of pyarrow's reading", f"adopt {adopt:.2f}, ingest {ingest:.2f}")
     assert memory < 1500
-    # The aim is 0.5, which is the median on two idle cores; one run of three jobs varies by a third.
+    # The aim is 0.5, the median on two idle cores, where single rounds vary by a third.
     assert min(adopt, ingest) >= 0.25
