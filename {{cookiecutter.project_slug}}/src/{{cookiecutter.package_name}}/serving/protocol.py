@@ -28,7 +28,7 @@ class Joined:
         """Send what is held and this, or hold it until the turn ends."""
         if self._held:
             held, self._held = self._held, b""
-            self._transport.write(held + data)
+            self._transport.write(b"".join((held, data)))
         elif data:
             self._held = data
             self._loop.call_soon(self._flush)
