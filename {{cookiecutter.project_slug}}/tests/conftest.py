@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -23,6 +24,9 @@ from {{ cookiecutter.package_name }}.serving.prediction_log import PredictionLog
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor, sealed
 from {{ cookiecutter.package_name }}.serving.settings import Settings
 from {{ cookiecutter.package_name }}.training import evaluate, export, gate, train
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would what tests stop by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STAGES = [ingest, validate, split, train, champion, evaluate, export, gate, api]
 
