@@ -269,13 +269,16 @@ def run_suite(
 ) -> Callable[[Project, Mapping[str, str]], str]:
     """Runs `make test` of a project, tells what it printed, and records its seconds by file.
 
-    By one process, since what runs it is one of several that share the machine.
+    By one process unless `env` says otherwise, since what runs it is one of several that share the
+    machine.
     """
 
     def run(project: Project, env: Mapping[str, str]) -> str:
         file = tmp_path / "suite.xml"
-        own = {"PYTEST_ADDOPTS": f"--junitxml={file}", "PYTEST_XDIST_AUTO_NUM_WORKERS": "1"}
-        ran = project.run("make", "test", env={**env, **own})
+        one = {"PYTEST_XDIST_AUTO_NUM_WORKERS": "1"}
+        ran = project.run(
+            "make", "test", env={**one, **env, "PYTEST_ADDOPTS": f"--junitxml={file}"}
+        )
         seconds: defaultdict[str, float] = defaultdict(float)
         for case in ElementTree.parse(file).iter("testcase"):
             seconds[case.attrib["classname"].removeprefix("tests.")] += float(case.attrib["time"])

@@ -33,6 +33,7 @@ class Layout:
     valid = Below("data/valid.parquet")
     rejected = Below("data/rejected.parquet")
     feedback = Below("data/feedback/rows.parquet")
+    feedback_tracked = Below("data/feedback/rows.parquet.dvc")
     train = Below("data/train.parquet")
     test = Below("data/test.parquet")
     model = Below("models/model.skops")

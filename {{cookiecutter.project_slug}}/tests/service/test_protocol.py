@@ -93,12 +93,16 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self.is_closed = False
 
     def write(self, data: bytes) -> None:
         self.sent.append(data)
 
     def close(self) -> None:
         self.sent.append(b"closed")
+
+    def is_closing(self) -> bool:
+        return self.is_closed
 
 
 def test_head_and_body_of_an_answer_are_sent_together() -> None:
@@ -111,6 +115,8 @@ def test_head_and_body_of_an_answer_are_sent_together() -> None:
         await asyncio.sleep(0)
         joined.write(b"last")
         joined.close()
+        joined.write(b"nobody listens")
+        wire.is_closed = True
         await asyncio.sleep(0)
         found: list[bytes] = wire.sent
         return found

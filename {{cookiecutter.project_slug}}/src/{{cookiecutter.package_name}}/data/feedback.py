@@ -165,7 +165,7 @@ def _rows(new: pd.DataFrame, contract: Contract, log: str) -> pd.DataFrame:
 def _read(layout: Layout, contract: Contract) -> pd.DataFrame:
     """The rows joined so far."""
     path, expected = layout.feedback, empty((*OWN, *contract.kept))
-    tracked = path.with_name(f"{path.name}.dvc")
+    tracked = layout.feedback_tracked
     content = path.read_bytes() if path.exists() else b""
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if tracked.exists() and found not in tracked.read_text(encoding="utf-8"):

@@ -77,7 +77,7 @@ def snapshot(layout: Layout, contract: Contract, wrong: Counter[str]) -> Iterato
         noted = pa.repeat("", len(batch)) if faults == "" else pa.array(faults, pa.string())
         joined = pa.repeat(pa.scalar(value=False), len(batch))
         yield pa.record_batch([*columns, noted, joined], schema=schema(contract))
-    if not any(layout.feedback.parent.glob(f"{layout.feedback.name}*")):
+    if not (layout.feedback.exists() or layout.feedback_tracked.exists()):
         return
     from .feedback import rows  # pandas takes longer to import than a small table to read
 

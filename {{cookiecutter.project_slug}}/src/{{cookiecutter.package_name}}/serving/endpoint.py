@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from random import getrandbits
+from random import Random
 from time import perf_counter
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -41,6 +41,7 @@ MAX_DIGITS = 18
 FAULT = "an unexpected fault; it has been logged"
 
 logger = logging.getLogger(__name__)
+_ids = Random()  # noqa: S311  (no secrets; asking the system for each takes its time)
 
 
 class Lifecycle:
@@ -211,6 +212,6 @@ def identify(given: dict[bytes, bytes]) -> tuple[bytes, str]:
     """The caller's request id, or a new one where it has none that can be logged; the trace id."""
     request_id = given.get(b"x-request-id", b"")
     if not REQUEST_ID.fullmatch(request_id):
-        request_id = b"%032x" % getrandbits(128)  # no secret, and no call of the system
+        request_id = b"%032x" % _ids.getrandbits(128)
     trace = TRACE.fullmatch(given.get(b"traceparent", b""))
     return request_id, trace[1].decode() if trace else ""
