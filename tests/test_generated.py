@@ -138,8 +138,8 @@ def pythons() -> list[Path]:
     return [found[version] for version in sorted(found) if version >= (3, 11)]
 
 
-# Answers, which Python, and targets in their order. Those that the default project lacks here, `check`
-# and `test`, its ci.yml runs in test_workflows.py, each on a fresh clone.
+# Answers, Python, and targets in their order. What the default project lacks here, `check` and
+# `test`, its ci.yml runs in test_workflows.py, each on a fresh clone.
 SUITES: dict[str, tuple[dict[str, str], int | None, tuple[str, ...]]] = {
     "default": ({}, None, ("train",)),
     "regression-oldest": (
