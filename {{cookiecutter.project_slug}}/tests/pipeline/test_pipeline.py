@@ -16,6 +16,7 @@ BY_HAND = {
     *(
         "data/external",
         "data/feedback/rows.parquet",
+        "data/feedback/rows.parquet.dvc",
         "docs/model-card",
         "docs/model-card.md",
         "dvc.lock",
