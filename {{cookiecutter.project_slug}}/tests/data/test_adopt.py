@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 
 from {{ cookiecutter.package_name }}.adopt import adopt
 from {{ cookiecutter.package_name }}.adopt.contract_text import is_edited
+from {{ cookiecutter.package_name }}.adopt.evidence import Evidence
 from {{ cookiecutter.package_name }}.contract import Column, load_contract
 from {{ cookiecutter.package_name }}.data import feedback, fetch, ingest, report, split, validate
 from {{ cookiecutter.package_name }}.data.table import FAULTS
@@ -854,3 +855,21 @@ def test_no_private_value_reaches_a_log_a_report_or_an_artefact(
     said = "\n".join([*shown, printed.out, printed.err, contents(project.root)])
     assert "churn" in said
     assert [name for name in planted if name in said] == []
+
+
+@pytest.mark.parametrize(
+    ("batches", "unique"),
+    [
+        ([["7", "3"], ["5", "1"]], True),
+        ([["7", "3"], ["5", "7"]], False),
+        ([["7", "3", "7"]], False),
+        ([["b", "a"], ["c", "b"]], False),
+    ],
+)
+def test_a_value_that_comes_twice_is_seen_wherever_it_stands(
+    batches: list[list[str]], unique: bool
+) -> None:
+    evidence = Evidence("id", ".")
+    for batch in batches:
+        evidence.add(pa.array(batch))
+    assert evidence.unique is unique

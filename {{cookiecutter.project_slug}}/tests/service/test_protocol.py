@@ -1,4 +1,4 @@
-"""A head that is too slow or too large holds no connection, and a body that is harms no other."""
+"""Slow or large heads hold no connection, a slow body harms no other, an answer is one write."""
 
 import asyncio
 import json
@@ -88,21 +88,51 @@ def test_a_slow_body_is_refused_and_harms_no_other(port: int) -> None:
     assert slow == ["HTTP/1.1 408 Request Timeout"]
 
 
-class Wire:
-    """A transport that keeps what it is told to send."""
+def test_a_body_that_is_there_is_read_without_a_clock(
+    port: int, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "BODY_SECONDS", "no number, so whoever looks at the clock fails")
+    body = json.dumps(predictor.contract.example).encode()
+    head = POST + b"Content-Length: %d\r\n\r\n" % len(body)
+    assert answer(port, head + body) == "HTTP/1.1 200 OK"
 
-    def __init__(self) -> None:
+
+class Wire:
+    """A transport that keeps what it is told to send, and sends it on where there is another."""
+
+    def __init__(self, transport: Any = None) -> None:
         self.sent: list[bytes] = []
         self.is_closed = False
+        self.transport = transport
 
     def write(self, data: bytes) -> None:
         self.sent.append(data)
+        if self.transport:
+            self.transport.write(data)
 
     def close(self) -> None:
         self.sent.append(b"closed")
 
     def is_closing(self) -> bool:
         return self.is_closed
+
+
+def test_the_service_answers_by_one_write(
+    port: int, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wires: list[Any] = []
+
+    def joined(transport: Any, loop: asyncio.AbstractEventLoop) -> Any:
+        wires.append(Wire(transport))
+        return joins(wires[-1], loop)
+
+    joins = protocol.Joined
+    monkeypatch.setattr(protocol, "Joined", joined)
+    body = json.dumps(predictor.contract.example).encode()
+    assert answer(port, POST + b"Content-Length: %d\r\n\r\n" % len(body), body).endswith("OK")
+    ((sent,),) = [wire.sent for wire in wires]
+    assert sent.startswith(b"HTTP/1.1 200 OK")
+    assert sent.endswith(b"}")
 
 
 def test_head_and_body_of_an_answer_are_sent_together() -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ def rows(contract: Contract) -> list[dict[str, Any]]:
     return [contract.example, dict.fromkeys(contract.example), contract.example]
 
 
-def test_rows_and_columns_are_encoded_alike(contract: Contract, rows: list[dict[str, Any]]) -> None:
-    columns = {name: [row[name] for row in rows] for name in contract.example}
+@pytest.mark.parametrize("kind", [list, lambda values: np.array(values, object)])
+def test_rows_and_columns_are_encoded_alike(
+    contract: Contract, rows: list[dict[str, Any]], kind: Callable[[list[Any]], Any]
+) -> None:
+    columns = {name: kind([row[name] for row in rows]) for name in contract.example}
     by_row, by_column = Encoder(contract).rows(rows), Encoder(contract).columns(columns)
     np.testing.assert_array_equal(by_row.numbers, by_column.numbers)
     np.testing.assert_array_equal(by_row.categories, by_column.categories)
