@@ -78,7 +78,7 @@ def test_reasons_are_those_of_shap_within_their_standard_error(
     made = train(shared, project)
     script = tmp_path / "ask.py"
     script.write_text(ASK.format(package=project.package.name), encoding="utf-8")
-    env = {**dvc_cache(shared), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**dvc_cache(shared), "PYTHONDONTWRITEBYTECODE": "1"}
     printed = made.run("uv", "run", "--locked", "--with", SHAP, "python", script, env=env).stdout
     found = json.loads(printed.splitlines()[-1])
     theirs = flat(found["theirs"])

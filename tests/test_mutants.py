@@ -110,7 +110,7 @@ def test_the_tests_of_the_gates_catch_every_fault(
         RUNNER,
         os.pathsep.join(map(str, copies)),
         *(f"tests/model/{each}" for each in TESTS),
-        env={"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"},
+        env={"JE_ARROW_MALLOC_CONF": "background_thread:false"},
     )
     unbroken, *codes = [int(line) for line in done.stdout.split()]
     assert unbroken == 0, copies[0].with_suffix(".log").read_text(encoding="utf-8")

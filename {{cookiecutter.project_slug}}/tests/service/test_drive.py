@@ -47,9 +47,9 @@ def drive(root: Path, layout: Layout) -> Callable[..., Done]:
     return run
 
 
-def is_ready(port: int) -> bool:
+def is_ready(client: httpx2.Client, port: int) -> bool:
     try:
-        return httpx2.get(f"http://127.0.0.1:{port}/health/ready").is_success
+        return client.get(f"http://127.0.0.1:{port}/health/ready").is_success
     except httpx2.TransportError:
         return False
 
@@ -61,14 +61,15 @@ def port(package: str, layout: Layout) -> Iterator[int]:
         free.bind(("127.0.0.1", 0))
         found: int = free.getsockname()[1]
     environment = {**os.environ, "MODEL_DIR": str(layout.serving), "PORT": str(found)}
-    with subprocess.Popen(
-        [sys.executable, "-m", package, "serve"],
-        cwd=layout.root,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-    ) as process:
+    command = [sys.executable, "-m", package, "serve"]
+    with (
+        httpx2.Client() as client,
+        subprocess.Popen(
+            command, cwd=layout.root, env=environment, stdout=subprocess.DEVNULL
+        ) as process,
+    ):
         deadline = time.monotonic() + 30
-        while not is_ready(found):
+        while not is_ready(client, found):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)

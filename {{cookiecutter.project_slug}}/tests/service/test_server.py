@@ -63,14 +63,15 @@ def start(
 
 def wait_for(process: "subprocess.Popen[str]", port: int) -> None:
     deadline = time.monotonic() + 30
-    while True:
-        try:
-            httpx2.get(f"http://127.0.0.1:{port}/health/ready").raise_for_status()
-            break
-        except httpx2.TransportError:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    with httpx2.Client() as client:
+        while True:
+            try:
+                client.get(f"http://127.0.0.1:{port}/health/ready").raise_for_status()
+                break
+            except httpx2.TransportError:
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
 
 
 @pytest.fixture(params=[1])
@@ -116,7 +117,8 @@ class Callers:
 
     def _ask(self) -> None:
         with httpx2.Client(timeout=20) as client:
-            while not self._stop.is_set():
+            # Without a pause they would take the processors from the service.
+            while not self._stop.wait(0.01):
                 try:
                     response = client.post(self._url, json=self._row)
                     self.answered.append(response.raise_for_status().json()["prediction_id"])
@@ -346,8 +348,9 @@ def test_a_body_of_500_mb_is_refused_and_takes_no_memory(
 def test_a_worker_takes_at_most_120_mb(
     running: "subprocess.Popen[str]", port: int, row: dict[str, Any], params: Params
 ) -> None:
-    for rows in [[row] * 500, *[[row]] * 50]:
-        assert httpx2.post(f"http://127.0.0.1:{port}/v1/predictions", json=rows).is_success
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        for rows in [[row] * 500, *[[row]] * 50]:
+            assert client.post("/v1/predictions", json=rows).is_success
     most = 120_000_000 if params.artefact == "onnx" else 300_000_000  # with scikit-learn
     sizes = [memory(worker) for worker in workers(running)]
     assert len(sizes) == 2
