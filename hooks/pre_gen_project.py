@@ -39,12 +39,12 @@ RESERVED = set(
     pyarrow pyasn1 pyasn1-modules pycparser pydantic pydantic-core pydantic-settings
     pydevd-plugins pydot pygit2 pygments pygtrie pyjwt pylab pyparsing pytest pytest-cov
     pytest-xdist python-dateutil python-discovery python-dotenv pywin32 pyyaml requests
-    requests-oauthlib rich ruamel ruamel-yaml ruamel-yaml-clib ruff s3fs scikit-learn scipy
-    scmrepo semver setuptools shortuuid shtab six skl2onnx sklearn skops skrub smmap
-    sortedcontainers sqlalchemy sqltrie starlette tabulate threadpoolctl tomlkit tqdm truststore
-    typeguard types-pyyaml typing-extensions typing-inspect typing-inspection tzdata tzlocal
-    urllib3 uvicorn uvloop validate vine virtualenv voluptuous wcwidth wrapt xdist xgboost
-    xgboost-cpu yaml yarl zc zc-lockfile
+    requests-oauthlib rich ruamel ruamel-yaml ruff s3fs scikit-learn scipy scmrepo semver
+    setuptools shortuuid shtab six skl2onnx sklearn skops skrub smmap sortedcontainers
+    sqlalchemy sqltrie starlette tabulate threadpoolctl tomlkit tqdm truststore typeguard
+    types-pyyaml typing-extensions typing-inspect typing-inspection tzdata tzlocal urllib3
+    uvicorn uvloop validate vine virtualenv voluptuous wcwidth wrapt xdist xgboost xgboost-cpu
+    yaml yarl zc zc-lockfile
     """.split()
 )
 # Modules and folders that Python would find first, and names that Windows keeps for devices.
