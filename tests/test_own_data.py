@@ -138,7 +138,7 @@ if sys.argv[3] == "memory":
     print("figures", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
     sys.exit()
 best = dict.fromkeys(jobs, 0.0)
-for _ in range(3):
+for _ in range(8):
     shutil.rmtree(layout.external, ignore_errors=True)
     took = {{}}
     for name, job in jobs.items():
@@ -147,6 +147,8 @@ for _ in range(3):
         took[name] = time.monotonic() - start
     # Neighbours in time, so what else the machine does slows both.
     best = {{name: max(best[name], took["pyarrow"] / took[name]) for name in jobs}}
+    if min(best.values()) >= 0.5:
+        break
 print("figures", best["adopt"], best["ingest"])
 """
 
@@ -320,5 +322,4 @@ def test_a_large_file_is_read_fast_in_bounded_memory(
     record_property("2 million rows, MB of memory", f"{memory:.0f} of 1500")
     record_property("speed of pyarrow's reading", f"adopt {adopt:.2f}, ingest {ingest:.2f}")
     assert memory < 1500
-    # The aim is 0.5, the median on two idle cores, where single rounds vary by a third.
-    assert min(adopt, ingest) >= 0.25
+    assert min(adopt, ingest) >= 0.5, "half of pyarrow's speed, in the best of eight rounds"

@@ -327,7 +327,7 @@ def test_a_linear_model_is_explained_by_its_weights(
         return  # their log-odds do not add up
     train = to_rows(contract, pd.read_parquet(pipeline.train))
     model = build_simpler(contract, params.seed).fit(train.features.table(), train.targets)
-    answer = _load_onnx(to_onnx(contract, model), predictor.info, contract)
+    answer = _load_onnx(to_onnx(contract, model))
     linear, encoder = replace(predictor, _answer=answer), Encoder(contract)
     for column in contract.categories:
         if column.constraints.enum is None and column.constraints.pattern is None:

@@ -382,19 +382,19 @@ def test_health_is_answered_during_the_largest_requests(port: int, row: dict[str
     threads = [threading.Thread(target=ask, args=[path]) for path in bodies]
     for thread in threads:
         thread.start()
-    p99 = 1.0
+    p99 = slowest = 1.0
     try:
         with httpx2.Client(base_url=url) as client:
             for _ in range(3):  # a machine that does something else is given more time
-                *most, slowest = sorted(seconds(client) for _ in range(100))
-                assert slowest < 1
-                if (p99 := most[-1]) < 0.1:
+                *_, p99, slowest = sorted(seconds(client) for _ in range(100))
+                if p99 < 0.1 and slowest < 1:
                     break
     finally:
         over.set()
         for thread in threads:
             thread.join()
     assert p99 < 0.1
+    assert slowest < 1
     assert set(answered) == set(bodies)
 
 

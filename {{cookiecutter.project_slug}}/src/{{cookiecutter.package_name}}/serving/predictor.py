@@ -111,13 +111,16 @@ def load_predictor(
             " folder from one release"
         )
     contract = load_contract(folder / "contract.yaml")
-    load = _load_onnx if info.artefact == "model.onnx" else _load_skops
     try:
         encoder = Encoder(contract) if functions is None else Encoder(contract, functions)
         background = json.loads(_read(folder / BACKGROUND, info.background_sha256))
         created = (folder / DESCRIPTION).stat().st_mtime
         report = json.loads(_read(folder / "metrics.json", info.metrics_sha256))
-        answer = load(content, info, contract)
+        answer = (
+            _load_onnx(content)
+            if info.artefact == "model.onnx"
+            else _load_skops(content, folder, info, contract)
+        )
         predictor = Predictor(contract, info, answer, background, created, report)
         example = predictor.answers(encoder.rows([contract.example]))
         if not contract.labels:
@@ -196,7 +199,7 @@ def _read(path: Path, expected: str | None = None) -> bytes:
     return content
 
 
-def _load_onnx(content: bytes, _: ModelInfo, __: Contract) -> Callable[[Features], Any]:
+def _load_onnx(content: bytes) -> Callable[[Features], Any]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -210,22 +213,26 @@ def _load_onnx(content: bytes, _: ModelInfo, __: Contract) -> Callable[[Features
     return answer
 
 
-def _load_skops(content: bytes, info: ModelInfo, contract: Contract) -> Callable[[Features], Any]:
+def _load_skops(
+    content: bytes, folder: Path, info: ModelInfo, contract: Contract
+) -> Callable[[Features], Any]:
     try:  # not in the serving environment unless params.yaml says artefact: skops
         import sklearn
         import skops.io
 
         if sklearn.__version__ != info.scikit_learn:
             raise ArtefactError(
-                f"model.json: made by scikit-learn {info.scikit_learn}, but {sklearn.__version__}"
-                " is installed; run `make train` in this environment, or install that version"
+                f"{folder / DESCRIPTION}: made by scikit-learn {info.scikit_learn}, but"
+                f" {sklearn.__version__} is installed; run `make train` in this environment, or"
+                " install that version"
             )
         model = skops.io.loads(content, trusted=list(TRUSTED_TYPES))
     except ImportError as fault:
         group = fault.name if fault.name in ("lightgbm", "xgboost") else "skops"
         raise ArtefactError(
-            f"{info.artefact} needs {fault.name}, which is not installed; install the dependency"
-            f" group {group} (uv sync --group {group}), or set artefact: onnx in params.yaml"
+            f"{folder / info.artefact} needs {fault.name}, which is not installed; install the"
+            f" dependency group {group} (uv sync --group {group}), or set artefact: onnx in"
+            " params.yaml"
         ) from fault
     predict = model.predict_proba if contract.labels else model.predict
     return lambda features: predict(features.table())
