@@ -50,7 +50,7 @@ from cookiecutter.main import cookiecutter  # noqa: E402
 
 
 def outside() -> dict[str, str]:
-    """The environment without what the test run itself put there; a process has one thread."""
+    """The environment without what the test run itself put there; OpenMP has one thread."""
     drop = (
         "VIRTUAL_ENV",
         "PYTHON",
@@ -63,7 +63,7 @@ def outside() -> dict[str, str]:
         "REQUIRE_ALL",
     )
     env = {key: value for key, value in os.environ.items() if not key.startswith(drop)}
-    # Threads that wait for one another cost a third more where several tests share the machine.
+    # Several tests share the machine: threads of one that wait for one another hold the others up.
     env["OMP_NUM_THREADS"] = "1"
     own = str(Path(sys.prefix) / "bin")
     env["PATH"] = os.pathsep.join(p for p in env["PATH"].split(os.pathsep) if p != own)

@@ -38,6 +38,7 @@ for name in ("breast_cancer", "digits"):
     getattr(bundled, f"load_{name}")(as_frame=True).frame.to_parquet(out / f"{name}.parquet")
 pandas.read_json(out / "cars.json").to_parquet(out / "cars.parquet")
 """
+HALF = 0.5
 # Forks a job again and again, kills it at a random moment, and looks at what it left.
 KILL = """
 import hashlib, json, os, random, shutil, signal, sys, time
@@ -147,7 +148,7 @@ for _ in range(8):
         took[name] = time.monotonic() - start
     # Neighbours in time, so what else the machine does slows both.
     best = {{name: max(best[name], took["pyarrow"] / took[name]) for name in jobs}}
-    if min(best.values()) >= 0.5:
+    if min(best.values()) >= float(sys.argv[4]):
         break
 print("figures", best["adopt"], best["ingest"])
 """
@@ -318,8 +319,8 @@ def test_a_large_file_is_read_fast_in_bounded_memory(
     base = small(own, tmp_path / "base")
     script(own, BIG, table, base, "write")
     (memory,) = figures(script(own, BIG, table, base, "memory"))
-    adopt, ingest = figures(script(own, BIG, table, base, "speed"))
+    adopt, ingest = figures(script(own, BIG, table, base, "speed", HALF))
     record_property("2 million rows, MB of memory", f"{memory:.0f} of 1500")
     record_property("speed of pyarrow's reading", f"adopt {adopt:.2f}, ingest {ingest:.2f}")
     assert memory < 1500
-    assert min(adopt, ingest) >= 0.5, "half of pyarrow's speed, in the best of eight rounds"
+    assert min(adopt, ingest) >= HALF, "of pyarrow's speed, in the best of eight rounds"

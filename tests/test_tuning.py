@@ -91,7 +91,7 @@ def kill_midway(project: Project, env: dict[str, str]) -> None:
 def test_a_killed_study_goes_on_with_the_same_trials(
     fresh: Callable[..., Project], shared: Path
 ) -> None:
-    env = {**dvc_cache(shared)}
+    env = dvc_cache(shared)
     made = fresh(tuning="yes")
     table = made.path / "data" / "sample" / "credit.csv"
     table.write_text("".join(table.read_text("utf-8").splitlines(True)[:1200]), encoding="utf-8")

@@ -304,7 +304,9 @@ def test_a_library_that_serving_lacks_is_named(
 
     monkeypatch.setattr(skops.io, "loads", fail)
     content = pipeline.model.read_bytes()
-    message = re.escape(f"needs {library}, which is not installed; ") + f".*--group {group}\\)"
+    path = tmp_path / "served" / "model.skops"
+    said = re.escape(f"{path} needs {library}, which is not installed; ")
+    message = f"{said}.*--group {group}\\)"
     with pytest.raises(ArtefactError, match=message):
         served(pipeline, tmp_path / "served", content, "model.skops")
 

@@ -348,7 +348,9 @@ def test_a_body_of_500_mb_is_refused_and_takes_no_memory(
 def test_a_worker_takes_at_most_120_mb(
     running: "subprocess.Popen[str]", port: int, row: dict[str, Any], params: Params
 ) -> None:
-    with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    # Each request on a connection of its own, so that both workers have some.
+    alone = {"connection": "close"}
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers=alone) as client:
         for rows in [[row] * 500, *[[row]] * 50]:
             assert client.post("/v1/predictions", json=rows).is_success
     most = 120_000_000 if params.artefact == "onnx" else 300_000_000  # with scikit-learn
