@@ -64,7 +64,7 @@ def document(layout: Layout) -> dict[str, Any]:
     log = PredictionLog("-")
     app = create_app(mock_predictor(load_contract(layout.contract)), log, Settings())
     log.close()
-    return app.openapi()
+    return app.information.openapi()
 
 
 def breaks(old: Schema, new: Schema) -> Iterator[str]:

@@ -22,9 +22,9 @@ def test_the_imports_keep_the_rules(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "more"), [("serving.server", {"pyarrow"}), ("batch.score", set())]
+    ("module", "more"), [("serving.server", {"pyarrow", "fastapi"}), ("batch.score", set())]
 )
-def test_serving_and_batch_load_no_training_library(
+def test_serving_and_batch_start_without_what_they_do_not_need(
     package: str, module: str, more: set[str]
 ) -> None:
     unwanted = {"dvc", "pandas", "skl2onnx", "sklearn", "skops"} | more

@@ -68,7 +68,8 @@ def test_anything_else_is_refused_before_it_is_read(
         assert refused.status_code == 401
         assert refused.headers["content-type"] == "application/problem+json"
         assert refused.headers["www-authenticate"].startswith("Basic ")
-    for path in ("/v1/model", "/v1/contract", "/metrics", "/openapi.json", "/docs", "/nowhere"):
+    closed = ("/", "/v1/model", "/v1/contract", "/metrics", "/openapi.json", "/docs", "/nowhere")
+    for path in closed:
         assert guarded.get(path, headers=headers).status_code == 401
     assert log_file.read_text(encoding="utf-8") == ""
     for path in ("/health/live", "/health/ready"):

@@ -1,9 +1,12 @@
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
+import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,7 +17,26 @@ from {{ cookiecutter.package_name }}.serving.predictor import Predictor
 
 def test_health(client: TestClient) -> None:
     assert client.get("/health/live").json() == {"status": "live"}
-    assert client.get("/health/ready").json() == {"status": "ready"}
+    assert client.get("/health/ready?now=1").json() == {"status": "ready"}
+    assert client.head("/health/ready").status_code == 200
+
+
+def test_fastapi_is_made_once_for_all_who_ask(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app: Any = client.app
+    made: list[FastAPI] = []
+
+    def inform(make: Any = app.inform) -> FastAPI:
+        time.sleep(0.1)
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(app, "inform", inform)
+    with ThreadPoolExecutor() as threads:
+        asked = list(threads.map(client.get, ["/v1/model", "/v1/contract", "/nowhere"] * 3))
+    assert [each.status_code for each in asked] == [200, 200, 404] * 3
+    assert len(made) == 1
 
 
 def test_the_model_is_described(client: TestClient, predictor: Predictor) -> None:

@@ -191,6 +191,7 @@ def test_other_routes_and_methods_are_problems_too(client: TestClient) -> None:
         response = client.request(method, path)
         assert response.status_code == status
         faults(response)
+    assert set(client.put("/feedback").headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
 
 
 def test_an_answer_that_is_not_finite_is_refused(

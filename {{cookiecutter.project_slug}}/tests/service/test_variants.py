@@ -440,7 +440,7 @@ def test_the_api_tells_who_stands_beside_the_champion(
         assert answers() == {"champion", "challenger"}
         assert len(answers(**{"X-Variant-Key": "customer 7"})) == 1
         file.write_text("", encoding="utf-8")
-        app.state.variants.look()
+        app.variants.look()
         assert client.get("/v1/model").json()["challenger"] is None
 
 

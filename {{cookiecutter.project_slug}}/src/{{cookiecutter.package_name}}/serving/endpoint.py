@@ -1,4 +1,4 @@
-"""The way of a POST through the service, as plain ASGI: a framework's costs more than the model."""
+"""The short way through the service, as plain ASGI: a framework's costs more than the model."""
 
 import asyncio
 import logging
@@ -39,6 +39,8 @@ WHOLE_BODY = "whole_body"
 MAX_DIGITS = 18
 """Of a declared length: as many are beyond any limit, and quickly read."""
 FAULT = "an unexpected fault; it has been logged"
+OPEN = ("/health/",)
+"""Paths that need no key, since the platform asks them."""
 
 logger = logging.getLogger(__name__)
 _ids = Random()  # noqa: S311  (no secrets; asking the system for each takes its time)
@@ -74,13 +76,13 @@ class Front:
         self._lifecycle = lifecycle
         self._keys = keys
 
-    def admit(self, given: dict[bytes, bytes]) -> str:
+    def admit(self, path: str, given: dict[bytes, bytes]) -> str:
         """Whose key the request holds, or nobody's where none is required.
 
         Raises:
             UnauthorizedError: it holds none that is known.
         """
-        if not self._keys.required:
+        if not self._keys.required or path.startswith(OPEN):
             return ""
         return self._keys.name(given.get(b"authorization", b""))
 
@@ -103,6 +105,7 @@ class Endpoint:
     options: what may stand in the query, each with the pattern of its value.
     """
 
+    methods: tuple[str, ...] = ("POST",)
     takes = b"application/json"
 
     def __init__(
@@ -110,7 +113,7 @@ class Endpoint:
         path: str,
         answer: Callable[[bytes, Asked], Awaitable[Answer]],
         front: Front,
-        max_body_bytes: int,
+        max_body_bytes: int = 0,
         **options: str,
     ) -> None:
         self.path = path
@@ -125,7 +128,7 @@ class Endpoint:
         given = dict(scope["headers"])
         request_id, trace_id = identify(given)
         try:
-            caller = self._front.admit(given)
+            caller = self._front.admit(self.path, given)
             options = self._asked(scope["query_string"])
             key = given.get(b"x-variant-key", request_id).decode("latin-1")
             asked = Asked(request_id.decode(), trace_id, caller, key, options)
@@ -134,7 +137,8 @@ class Endpoint:
         except RequestError as refusal:
             answer = refused(refusal)
         except Exception:
-            logger.exception("POST %s failed", self.path, extra={"request_id": request_id.decode()})
+            own = {"request_id": request_id.decode()}
+            logger.exception("%s %s failed", scope["method"], self.path, extra=own)
             answer = problem(HTTPStatus.INTERNAL_SERVER_ERROR, FAULT)
         self._front.done(self.path, answer.status, start, request_id, trace_id)
         await respond(answer, self._front.headers(request_id), send)
@@ -192,6 +196,18 @@ class Endpoint:
     def _too_large(self) -> BodyTooLargeError:
         limit = self._max_body_bytes
         return BodyTooLargeError(f"the body is larger than {limit} bytes; send several requests")
+
+
+class Look(Endpoint):
+    """Answers without a body, whatever the query."""
+
+    methods = ("GET", "HEAD")
+
+    def _asked(self, *_: object) -> dict[str, str]:
+        return {}
+
+    async def _read(self, *_: object) -> bytes:
+        return b""
 
 
 async def respond(answer: Answer, headers: list[tuple[bytes, bytes]], send: Send) -> None:

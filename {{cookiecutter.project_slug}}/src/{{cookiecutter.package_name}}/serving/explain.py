@@ -90,10 +90,6 @@ class Explainer:
         size, count = len(predictor.background), len(self._features)
         self.pairs = max(MODEL_ROWS // (2 * size * count), MIN_PAIRS)
         self.model_rows = 2 * self.pairs * size * (count - 1) + 1
-        orders = np.tile(np.arange(count), (self.pairs, size, 1))
-        orders = np.random.default_rng(0).permuted(orders, axis=2)
-        # At which step a feature is taken, shape (pairs, 2, background, features).
-        self._turns = np.stack([orders, count - 1 - orders], axis=1)
 
     def explain(
         self, rows: Sequence[Mapping[str, Any]], top: int | None = None
@@ -159,6 +155,14 @@ class Explainer:
             given = self._predictor.answers(self._encoder.columns(mixed))
             values[first : first + at_once, 1:-1] = _explained(given, place).reshape(len(part), -1)
         return values.reshape(*self._turns.shape[:3], -1)
+
+    @cached_property
+    def _turns(self) -> npt.NDArray[np.int64]:
+        """At which step of a walk a feature is taken, shape (pairs, 2, background, features)."""
+        size, count = len(self._background[0]), len(self._features)
+        orders = np.tile(np.arange(count), (self.pairs, size, 1))
+        orders = np.random.default_rng(0).permuted(orders, axis=2)
+        return np.stack([orders, count - 1 - orders], axis=1)
 
     @cached_property
     def _base_answers(self) -> Answers:

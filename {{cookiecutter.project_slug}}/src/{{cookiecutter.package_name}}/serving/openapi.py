@@ -1,4 +1,4 @@
-"""OpenAPI, with an entry for the predictions made from the contract."""
+"""OpenAPI, with entries for what FastAPI does not answer; the contract says what they hold."""
 
 from typing import Any
 
@@ -74,17 +74,48 @@ HEADERS = [
         "description": "W3C Trace Context; its trace id stands in the log.",
     },
 ]
+HEALTH = {
+    "type": "object",
+    "description": "The state of the service.",
+    "properties": {"status": {"type": "string"}},
+    "required": ["status"],
+}
+_STATE = {"application/json": {"schema": {"$ref": "#/components/schemas/Health"}}}
+LOOKS: dict[str, dict[str, Any]] = {
+    "/health/live": {
+        "summary": "Whether the process answers",
+        "operationId": "live",
+        "responses": {"200": {"description": "It does.", "content": _STATE}},
+    },
+    "/health/ready": {
+        "summary": "Whether the service takes requests; it starts only with a model",
+        "operationId": "ready",
+        "responses": {
+            "200": {"description": "It does.", "content": _STATE},
+            "503": {"description": "It is about to stop.", "content": _STATE},
+        },
+    },
+    "/metrics": {
+        "summary": "The counters of all workers of this instance, for Prometheus",
+        "operationId": "metrics",
+        "responses": {
+            "200": {
+                "description": "Text format 0.0.4.",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            }
+        },
+    },
+}
 
 
 class DocumentedApp(FastAPI):
-    """A FastAPI app whose OpenAPI document also holds POST /v1/predictions."""
+    """A FastAPI app whose OpenAPI document also holds what is answered without it."""
 
-    def __init__(self, contract: Contract, lifespan: Any = None) -> None:
+    def __init__(self, contract: Contract) -> None:
         super().__init__(
             title=contract.title,
             description=contract.description,
             version="1.0.0",
-            lifespan=lifespan,
             # A proxy may put a prefix before the paths: no answer names one, so none leaves it.
             redirect_slashes=False,
             docs_url=None,
@@ -104,11 +135,13 @@ class DocumentedApp(FastAPI):
             document["paths"]["/v1/predictions"] = {"post": _operation(self._contract)}
             document["paths"]["/v1/explanations"] = {"post": _explanations(self._contract)}
             document["paths"]["/v1/feedback"] = {"post": _feedback(self._contract)}
+            document["paths"] |= {path: {"get": each} for path, each in LOOKS.items()}
             document["components"]["schemas"] |= {
                 "Row": self._contract.json_schema,
                 "Prediction": _prediction(self._contract),
                 "Explanation": _explanation(self._contract),
                 "Reason": REASON,
+                "Health": HEALTH,
                 "Problem": PROBLEM,
             }
             self.openapi_schema = document

@@ -1,58 +1,23 @@
-"""The routes: those that take a body, and those that tell about the model and the service."""
+"""What the service answers by the short way: callers, and the platform that runs it."""
 
-from typing import Any
+from asyncio import Future, get_running_loop
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
-from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter
-from pydantic import BaseModel
-from starlette.responses import JSONResponse, Response
+from pydantic_core import to_json
 
-from ..contract import Contract
-from .card import as_markdown, sections
 from .coalescing import Coalescer
-from .endpoint import Asked, Endpoint, Front, Lifecycle
+from .endpoint import Asked, Endpoint, Front, Lifecycle, Look
 from .feedback import FeedbackService
-from .predictor import Predictor
 from .problem import Answer
 from .request import Parsed
 from .service import PredictionService
 from .telemetry import Telemetry
-from .variants import Variants
 
 THREAD_BYTES = 16_384
 """A larger body is answered in a thread, so that the others need not wait for it."""
 CHOICE, COUNT = "true|false", "[0-9]{1,4}"
-PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-MARKDOWN = "text/markdown"
-
-
-class Challenger(BaseModel):
-    """The model that may take the champion's place.
-
-    share: percent of the requests that it answers; 0 as a shadow.
-    """
-
-    version: str
-    share: int
-
-
-class Model(BaseModel):
-    """The champion, and who stands beside it."""
-
-    name: str
-    version: str
-    task: str
-    labels: list[str]
-    estimator: str
-    sha256: str
-    metrics: dict[str, float]
-    challenger: Challenger | None = None
-
-
-class Health(BaseModel):
-    """The state of the service."""
-
-    status: str
+PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 def endpoints(
@@ -62,22 +27,26 @@ def endpoints(
     together = Coalescer(service.predict)
     # Threads take turns at the interpreter, and more of them at once are slower in sum. What
     # explains has one of its own, so that predictions need not wait for it.
-    large, slow = CapacityLimiter(1), CapacityLimiter(1)
+    large, slow = ThreadPoolExecutor(1, "large"), ThreadPoolExecutor(1, "slow")
+
+    def within(
+        thread: ThreadPoolExecutor, answer: Callable[..., bytes], *given: object
+    ) -> Future[bytes]:
+        return get_running_loop().run_in_executor(thread, answer, *given)
 
     def alone(body: bytes, asked: Asked) -> bytes:
         return service.predict([wanted(service.parse(body), asked)])[0]
 
     async def predict(body: bytes, asked: Asked) -> Answer:
         if asked.options.get("reasons", "0") != "0":
-            return as_json(await to_thread.run_sync(alone, body, asked, limiter=slow))
+            return as_json(await within(slow, alone, body, asked))
         if len(body) > THREAD_BYTES:
-            return as_json(await to_thread.run_sync(alone, body, asked, limiter=large))
+            return as_json(await within(large, alone, body, asked))
         return as_json(await together.answer(wanted(service.parse(body), asked)))
 
     async def explain(body: bytes, asked: Asked) -> Answer:
         top = int(asked.options["top"]) if "top" in asked.options else None
-        explained = await to_thread.run_sync(service.explain, body, top, asked.key, limiter=slow)
-        return as_json(explained)
+        return as_json(await within(slow, service.explain, body, top, asked.key))
 
     async def learn(body: bytes, asked: Asked) -> Answer:
         return as_json(feedback.take(body, asked.context))
@@ -106,68 +75,18 @@ def wanted(parsed: Parsed, asked: Asked) -> Parsed:
     )
 
 
-def information_routes(predictor: Predictor, variants: Variants, lifecycle: Lifecycle) -> APIRouter:
-    """GET /v1/model, /v1/model/card, /v1/contract, /health/live and /health/ready."""
-    router = APIRouter()
-    known = predictor.info.model_dump(include=set(Model.model_fields))
-    model = Model(**known, labels=list(predictor.contract.labels))
+def looks(telemetry: Telemetry, lifecycle: Lifecycle, front: Front) -> list[Endpoint]:
+    """GET /health/live, /health/ready, and /metrics for Prometheus."""
 
-    @router.get("/v1/model")
-    async def read_model() -> Model:
-        """Which model answers, and its figures on held-out rows."""
-        plan = variants.plan
-        if plan.challenger is None:
-            return model
-        beside = Challenger(version=plan.wanted.challenger, share=plan.share)
-        return model.model_copy(update={"challenger": beside})
+    async def live(*_: object) -> Answer:
+        return as_json(to_json({"status": "live"}))
 
-    as_text: dict[int | str, dict[str, Any]] = {
-        200: {"content": {MARKDOWN: {"schema": {"type": "string"}}}}
-    }
+    async def ready(*_: object) -> Answer:
+        status, said = (503, "stopping") if lifecycle.draining else (200, "ready")
+        return as_json(to_json({"status": said}))._replace(status=status)
 
-    @router.get("/v1/model/card", response_class=Response, responses=as_text)
-    async def read_card() -> Response:
-        """What there is to know of the model, in Markdown."""
-        card = as_markdown(predictor.contract.title, sections(predictor))
-        return Response(card, media_type=MARKDOWN)
+    async def metrics(*_: object) -> Answer:
+        return Answer(200, PROMETHEUS, telemetry.report())
 
-    @router.get("/v1/contract", response_class=JSONResponse)
-    async def read_contract() -> dict[str, Any]:
-        """What a row may hold, as JSON Schema."""
-        return as_json_schema(predictor.contract)
-
-    @router.get("/health/live")
-    async def live() -> Health:
-        """Whether the process answers."""
-        return Health(status="live")
-
-    @router.get("/health/ready", responses={503: {"model": Health}})
-    async def ready(response: Response) -> Health:
-        """Whether the service takes requests; it starts only with a model, and leaves in order."""
-        if lifecycle.draining:
-            response.status_code = 503
-            return Health(status="stopping")
-        return Health(status="ready")
-
-    return router
-
-
-def metrics_route(telemetry: Telemetry) -> APIRouter:
-    """GET /metrics, for Prometheus."""
-    router = APIRouter()
-
-    @router.get("/metrics", response_class=Response)
-    async def read_metrics() -> Response:
-        """The counters of all workers of this instance."""
-        return Response(telemetry.report(), media_type=PROMETHEUS)
-
-    return router
-
-
-def as_json_schema(contract: Contract) -> dict[str, Any]:
-    """One row as a JSON Schema of its own."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": contract.title,
-        **contract.json_schema,
-    }
+    found = {"/health/live": live, "/health/ready": ready, "/metrics": metrics}
+    return [Look(path, answer, front) for path, answer in found.items()]

@@ -14,12 +14,12 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from ..errors import ArtefactError, ProjectError
-from .app import create_app
+from .app import Service, create_app
+from .endpoint import Lifecycle
 from .logs import log_as_json
 from .prediction_log import PredictionLog
 from .predictor import Predictor, check_folder, load_predictor
@@ -54,6 +54,8 @@ def run(settings: Settings | None = None, predictor: Predictor | None = None) ->
         f"{__name__}:worker",
         factory=True,
         http=_protocol(),
+        ws="none",
+        lifespan="on",
         workers=settings.workers,
         host=settings.host,
         port=settings.port,
@@ -95,7 +97,7 @@ def _serve_by_many(settings: Settings, config: uvicorn.Config, announcement: str
         raise ArtefactError(f"a worker does not start with {settings.model_dir}; see above")
 
 
-def worker() -> FastAPI:
+def worker() -> Service:
     """The application of one of several workers."""
     log_as_json()
     try:
@@ -107,24 +109,26 @@ def worker() -> FastAPI:
 
 def application(
     settings: Settings, shared: Path | None, predictor: Predictor | None = None
-) -> FastAPI:
+) -> Service:
     """The application and its log, as the settings say."""
     predictor = predictor or load_predictor(settings.model_dir)
     log = PredictionLog(settings.prediction_log, settings.log_fsync, settings.log_max_bytes)
+    app = create_app(predictor, log, settings, shared)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        _drain_first(app)
-        app.state.variants.watch()
+    async def lifespan() -> AsyncIterator[None]:
+        _drain_first(app.lifecycle)
+        app.variants.watch()
         yield
-        app.state.variants.stop()
-        app.state.service.close()
+        app.variants.stop()
+        app.predictions.close()
         log.close()
 
-    return create_app(predictor, log, settings, shared, lifespan)
+    app.lifespan = lifespan
+    return app
 
 
-def _drain_first(app: FastAPI) -> None:
+def _drain_first(lifecycle: Lifecycle) -> None:
     """Let SIGTERM reach uvicorn, which closes idle connections, only once callers have left.
 
     A caller who keeps a connection may send its next request at that very moment, and would lose
@@ -133,7 +137,7 @@ def _drain_first(app: FastAPI) -> None:
     loop, stop = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
 
     def drain(number: int, frame: FrameType | None) -> None:
-        app.state.lifecycle.draining = True
+        lifecycle.draining = True
         if callable(stop):
             loop.call_soon_threadsafe(loop.call_later, DRAIN_SECONDS, stop, number, frame)
 

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from ...errors import RequestError
 from ..card import sections
-from ..endpoint import Asked, Endpoint, Front
+from ..endpoint import Asked, Endpoint, Front, Look
 from ..predictor import Predictor
 from ..problem import STATUSES, Answer
 from .form import Form, as_row, as_text, read_form
@@ -52,23 +49,21 @@ class Page:
             each.name: as_text(example.get(each.name)) for each in self._contract.requested
         }
 
-    def forms(self, front: Front, max_body_bytes: int) -> list[Endpoint]:
-        """POST / and /feedback."""
-        answers = {"/": self._answer, "/feedback": self._take}
-        return [Form(path, answer, front, max_body_bytes) for path, answer in answers.items()]
+    def endpoints(self, front: Front, max_body_bytes: int) -> list[Endpoint]:
+        """The page, also where it stands once a form was sent, its forms and its stylesheet."""
 
-    def routes(self) -> list[Route]:
-        """GET /, also where the page stands once a form was sent, and its stylesheet."""
+        async def read(*_: object) -> Answer:
+            return self._page(200, self._example)
 
-        async def read(_: Request) -> Response:
-            response = Response(self._page(200, self._example).content, media_type="text/html")
-            response.raw_headers.extend(HEADERS)
-            return response
+        async def style(*_: object) -> Answer:
+            return Answer(200, b"text/css; charset=utf-8", (HERE / "style.css").read_bytes())
 
-        async def style(_: Request) -> Response:
-            return Response((HERE / "style.css").read_bytes(), media_type="text/css")
-
-        return [Route("/", read), Route("/feedback", read), Route("/style.css", style)]
+        looks = {"/": read, "/feedback": read, "/style.css": style}
+        forms = {"/": self._answer, "/feedback": self._take}
+        return [
+            *(Look(path, answer, front) for path, answer in looks.items()),
+            *(Form(path, answer, front, max_body_bytes) for path, answer in forms.items()),
+        ]
 
     async def _answer(self, body: bytes, asked: Asked) -> Answer:
         typed = read_form(body, len(self._contract.requested) + 1)
