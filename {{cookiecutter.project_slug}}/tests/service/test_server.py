@@ -265,17 +265,32 @@ def test_it_answers_and_stops_when_told(
     assert f"serve: {predictor.info.version} on http://127.0.0.1:{port}" in out
 
 
+@pytest.mark.parametrize(
+    ("running", "workers"), [(1, "2"), (2, "1"), (2, "2")], indirect=["running"]
+)
+@pytest.mark.usefixtures("running")
 def test_a_port_in_use_is_said_and_ends_it(
-    package: str, environment: dict[str, str], layout: Layout, port: int
+    workers: str, package: str, environment: dict[str, str], layout: Layout
 ) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", port))
-        other.listen()
-        process = start(package, environment, layout.root)
-        out, _ = process.communicate(timeout=20)
+    process = start(package, environment | {"WORKERS": workers}, layout.root)
+    out, _ = process.communicate(timeout=20)
     assert process.returncode != 0
     (line,) = out.splitlines()
     assert "address already in use" in json.loads(line)["message"].lower()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers share a socket")
+@pytest.mark.usefixtures("running")
+@pytest.mark.parametrize("running", [2], indirect=True)
+def test_each_worker_listens_by_itself_so_that_none_takes_all_connections(port: int) -> None:
+    def listening() -> list[str]:
+        lines = Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if f":{port:04X} 00000000:0000 0A" in line]
+
+    deadline = time.monotonic() + 10
+    while len(listening()) < 2:
+        assert time.monotonic() < deadline, listening()
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
