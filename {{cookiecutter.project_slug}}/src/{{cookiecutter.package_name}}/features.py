@@ -71,15 +71,13 @@ class Encoder:
         Raises:
             DerivedError: a derived feature fails on them.
         """
-        shape = (len(rows), len(self._categories))
-        numbers = [[row[name] for name in self._numbers] for row in rows]
-        categories = [
-            [MISSING_CATEGORY if row[name] is None else row[name] for name in self._categories]
-            for row in rows
-        ]
+        numbers = [row[name] for row in rows for name in self._numbers]
+        categories = [row[name] for row in rows for name in self._categories]
+        if None in categories:
+            categories = [MISSING_CATEGORY if each is None else each for each in categories]
         features = Features(
             np.array(numbers, np.float32).reshape(len(rows), len(self._numbers)),
-            np.array(categories, object).reshape(shape),
+            np.array(categories, object).reshape(len(rows), len(self._categories)),
         )
         if not self._derived:
             return features

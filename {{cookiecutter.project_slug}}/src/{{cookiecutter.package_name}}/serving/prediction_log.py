@@ -51,7 +51,7 @@ class PredictionLog:
         Raises:
             PredictionLogError: not every byte could be written.
         """
-        lines = b"".join([to_json(record) + b"\n" for record in records])
+        lines = b"\n".join([*map(to_json, records), b""])
         with self._lock:
             try:
                 if self._target != "-":

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import compress, islice, repeat
+from itertools import compress, islice
 from typing import Any
 
 from pydantic_core import to_json
@@ -120,8 +120,10 @@ class PredictionService:
             for _ in body.rows
         ]
         records = [
-            {"time": time, **context, **prediction, "inputs": self._loggable(row)}
-            for row, context, prediction in zip(rows, contexts, predictions, strict=True)
+            {"time": time, **context, **prediction, "inputs": row}
+            for row, context, prediction in zip(
+                self._loggable(rows), contexts, predictions, strict=True
+            )
         ]
         try:
             self._log.append(records)
@@ -158,10 +160,13 @@ class PredictionService:
                 told[place] = list(islice(found, len(bodies[place].rows)))
         return [prediction for place in range(len(bodies)) for prediction in told[place]]
 
-    def _loggable(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _loggable(self, rows: list[Row]) -> list[Row]:
         if not self._private:
-            return row
-        return {name: value for name, value in row.items() if name not in self._private}
+            return rows
+        return [
+            {name: value for name, value in row.items() if name not in self._private}
+            for row in rows
+        ]
 
 
 def _explanations(variant: Variant, rows: list[Row], top: int | None) -> list[Explanation]:
@@ -174,11 +179,14 @@ def _explanations(variant: Variant, rows: list[Row], top: int | None) -> list[Ex
 
 
 def _predictions(variant: Variant, answers: Answers) -> list[dict[str, Any]]:
-    outcome, told_by = variant.predictor.outcome(answers), _told_by(variant)
-    names = ("prediction_id", *told_by, *outcome)
-    known = (repeat(each) for each in told_by.values())
-    columns = (_new_ids(len(answers)), *known, *outcome.values())
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=False)]
+    told_by = _told_by(variant)
+    predictions: list[dict[str, Any]] = [
+        {"prediction_id": each, **told_by} for each in _new_ids(len(answers))
+    ]
+    for name, column in variant.predictor.outcome(answers).items():
+        for prediction, value in zip(predictions, column, strict=True):
+            prediction[name] = value
+    return predictions
 
 
 def _told_by(variant: Variant) -> dict[str, str]:
