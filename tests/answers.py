@@ -22,6 +22,7 @@ HOSTILE = {
 }
 SHORTEST = {"project_slug": "abz", "package_name": "abz"}
 LONGEST = {"project_slug": "l" * 40, "package_name": "w" * 30}
+ODD = {**HOSTILE, **SHORTEST, "licence": "LicenseRef-Proprietary"}
 
 
 def pairwise() -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import json
 import os
 import shutil
 import signal
@@ -33,6 +34,23 @@ def tool(name: str) -> str:
     if not found:
         pytest.skip(f"{name} is not installed")
     return found
+
+
+def pythons() -> list[Path]:
+    """The Pythons found, 3.11 or newer, the oldest first."""
+    command = ("uv", "python", "list", "--only-installed", "--offline", "--output-format", "json")
+    listed = run_in(Path.cwd(), *command).stdout
+    candidates = {Path(each["path"]) for each in json.loads(listed)}
+    for folder in map(Path, os.environ["PATH"].split(os.pathsep)):
+        if folder.name == "shims":  # pyenv, which hides all but one
+            candidates |= set((folder.parent / "versions").glob("*/bin/python3"))
+    ask = "import sys; print(*sys.version_info[:2], sys.implementation.name)"
+    found: dict[tuple[int, int], Path] = {}
+    for path in sorted(candidates):
+        printed = run_in(Path.cwd(), path, "-c", ask, check=False).stdout.split()
+        if len(printed) == 3 and printed[2] == "cpython" and "shims" not in path.parts:
+            found.setdefault((int(printed[0]), int(printed[1])), path)
+    return [found[version] for version in sorted(found) if version >= (3, 11)]
 
 
 def free_port() -> int:

@@ -1,6 +1,5 @@
 """What a team runs in a generated project works there, from the first command on."""
 
-import json
 import os
 import re
 import shutil
@@ -10,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from answers import HOSTILE, LONGEST, SHORTEST
+from answers import LONGEST, ODD
 from conftest import Project, outside, run_in
-from machine import free_port, started, train
+from machine import free_port, pythons, started, train
 
 FIRST_COMMIT = "Project as the template generated it"
 
@@ -121,25 +120,9 @@ def test_make_brings_uv_along(fresh: Callable[..., Project], tmp_path: Path) -> 
 # --- the project's own suites --------------------------------------------------------------------
 
 
-def pythons() -> list[Path]:
-    """The Pythons found, 3.11 or newer, the oldest first."""
-    command = ("uv", "python", "list", "--only-installed", "--offline", "--output-format", "json")
-    listed = run_in(Path.cwd(), *command).stdout
-    candidates = {Path(each["path"]) for each in json.loads(listed)}
-    for folder in map(Path, os.environ["PATH"].split(os.pathsep)):
-        if folder.name == "shims":  # pyenv, which hides all but one
-            candidates |= set((folder.parent / "versions").glob("*/bin/python3"))
-    ask = "import sys; print(*sys.version_info[:2], sys.implementation.name)"
-    found: dict[tuple[int, int], Path] = {}
-    for path in sorted(candidates):
-        printed = run_in(Path.cwd(), path, "-c", ask, check=False).stdout.split()
-        if len(printed) == 3 and printed[2] == "cpython" and "shims" not in path.parts:
-            found.setdefault((int(printed[0]), int(printed[1])), path)
-    return [found[version] for version in sorted(found) if version >= (3, 11)]
-
-
 # Answers, Python, and targets in their order. What the default project lacks here, `check` and
-# `test`, its ci.yml runs in test_workflows.py, each on a fresh clone.
+# `test`, its ci.yml runs in test_workflows.py, each on a fresh clone. The suite of the odd one runs
+# on an adopted table, in test_adopted_suite.py; what `check` says does not depend on its answers.
 SUITES: dict[str, tuple[dict[str, str], int | None, tuple[str, ...]]] = {
     "default": ({}, None, ("train",)),
     "regression-oldest": (
@@ -153,11 +136,7 @@ SUITES: dict[str, tuple[dict[str, str], int | None, tuple[str, ...]]] = {
         0,
         ("check", "test", "train"),
     ),
-    "hostile-newest": (
-        {**HOSTILE, **SHORTEST, "licence": "LicenseRef-Proprietary"},
-        -1,
-        ("train", "test"),  # what `check` says does not depend on the answers here
-    ),
+    "odd-newest": (ODD, -1, ("train",)),
 }
 
 
@@ -177,9 +156,8 @@ def test_suites_of_the_project_pass(
     made.run("make", "repository", env=env)
     for target in targets:
         if target == "test":
-            # As teams run it, by several processes, where there is most to run.
-            processes = 2 if name == "regression-oldest" else 1
-            run_suite(made, {**env, "PYTEST_XDIST_AUTO_NUM_WORKERS": str(processes)})
+            # As teams run it, by several processes.
+            run_suite(made, {**env, "PYTEST_XDIST_AUTO_NUM_WORKERS": "2"})
         else:
             made.run("make", target, env=env)
     new = made.run("git", "status", "--porcelain").stdout
