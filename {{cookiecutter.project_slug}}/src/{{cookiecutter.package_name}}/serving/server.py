@@ -63,6 +63,7 @@ def run(settings: Settings | None = None, predictor: Predictor | None = None) ->
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # no answer depends on who asks, or on the address they used
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
