@@ -22,7 +22,8 @@ def test_the_imports_keep_the_rules(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "more"), [("serving.server", {"pyarrow", "fastapi"}), ("batch.score", set())]
+    ("module", "more"),
+    [("serving.server", {"pyarrow", "fastapi", "prometheus_client"}), ("batch.score", set())],
 )
 def test_serving_and_batch_start_without_what_they_do_not_need(
     package: str, module: str, more: set[str]

@@ -26,6 +26,7 @@ from {{ cookiecutter.package_name }}.serving.comparison import (
     Limits,
     stability,
 )
+from {{ cookiecutter.package_name }}.serving.metrics import report
 from {{ cookiecutter.package_name }}.serving.prediction_log import PredictionLog
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor, load_predictor
 from {{ cookiecutter.package_name }}.serving.request import Parsed
@@ -88,7 +89,7 @@ class Instance:
         return self.variants.plan.challenger is None
 
     def counted(self, name: str) -> float:
-        lines = self.telemetry.report().decode().splitlines()
+        lines = report(self.telemetry).decode().splitlines()
         return float(next(line.split()[-1] for line in lines if line.startswith(name)))
 
     def records(self) -> list[dict[str, Any]]:

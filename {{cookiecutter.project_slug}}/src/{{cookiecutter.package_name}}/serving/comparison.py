@@ -1,13 +1,11 @@
 """Comparison: what champion and challenger do side by side, and whether the limits hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from prometheus_client.core import CounterMetricFamily, Metric
-from prometheus_client.registry import Collector
 from pydantic import Field
 
 from ..yaml_file import Strict
@@ -48,7 +46,7 @@ class Limits(Strict):
     shift: float = Field(default=0.25, gt=0)
 
 
-class Comparison(Collector):
+class Comparison:
     """Counts of all workers of an instance, each in a place of its own.
 
     Errors and delays are cumulated beyond their limits and never below zero, so that a long good
@@ -131,15 +129,6 @@ class Comparison(Collector):
     def aborted(self, plan: int) -> bool:
         """Whether a worker has put the plan's challenger out."""
         return bool((self._every[:, ABORTED] == plan).any())
-
-    def collect(self) -> Iterator[Metric]:
-        """The sums over all workers, as prometheus_client asks for them."""
-        for place, name, what in (
-            (ERRORS, "errors", "Rows that it failed, and the champion answered"),
-            (ABORTS, "aborts", "Times that it was put out"),
-            (DROPPED, "dropped", "Rows that it was too slow to score in the shadow"),
-        ):
-            yield CounterMetricFamily(f"challenger_{name}", what, self._every[:, place].sum())
 
 
 def stability(own: Floats, other: Floats) -> float:

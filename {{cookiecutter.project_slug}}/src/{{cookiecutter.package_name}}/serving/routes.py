@@ -86,7 +86,9 @@ def looks(telemetry: Telemetry, lifecycle: Lifecycle, front: Front) -> list[Endp
         return as_json(to_json({"status": said}))._replace(status=status)
 
     async def metrics(*_: object) -> Answer:
-        return Answer(200, PROMETHEUS, telemetry.report())
+        from .metrics import report  # no start waits for its import
+
+        return Answer(200, PROMETHEUS, report(telemetry))
 
     found = {"/health/live": live, "/health/ready": ready, "/metrics": metrics}
     return [Look(path, answer, front) for path, answer in found.items()]

@@ -1,4 +1,4 @@
-"""Telemetry: what the service counts, in one array for each worker, as Prometheus reads it.
+"""Telemetry: what the service counts, in one array for each worker.
 
 The workers of an instance share a file of such arrays. Each adds to its own, any of them reports
 their sums, and the successor of a dead worker goes on with its array, so no count goes back.
@@ -7,21 +7,13 @@ their sums, and the successor of a dead worker goes on with its array, so no cou
 import mmap
 import os
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
 
 from ..errors import SettingsError
 from .comparison import SIZE, VARIANTS, Comparison
@@ -36,7 +28,7 @@ SCORES = tuple(each / 10 for each in range(1, 11))
 MAX_WORKERS = 64
 
 
-class Telemetry(Collector):
+class Telemetry:
     """The counters of one worker, and the sums over all.
 
     shared: a folder that the workers of an instance have in common; alone, none is needed.
@@ -46,19 +38,19 @@ class Telemetry(Collector):
     """
 
     def __init__(self, predictor: Predictor, shared: Path | None = None) -> None:
-        self._predictor = predictor
-        self._features = [column.name for column in predictor.contract.features]
-        self._fields = [column.name for column in predictor.contract.requested]
-        self._labels = list(predictor.contract.labels) or ["value"]
-        self._ends = SCORES if predictor.contract.labels else predictor.tenths
+        self.predictor = predictor
+        self.features = [column.name for column in predictor.contract.features]
+        self.fields = [column.name for column in predictor.contract.requested]
+        self.labels = list(predictor.contract.labels) or ["value"]
+        self.ends = SCORES if predictor.contract.labels else predictor.tenths
         self._place: dict[str, int] = {}
         sizes = {
             "requests": len(ROUTES) * len(STATUSES),
             "seconds": len(ROUTES) * (len(SECONDS) + 2),
-            "answers": len(self._labels),
-            "scores": len(self._ends) + 2,
-            "missing": len(self._features),
-            "refused": len(self._fields),
+            "answers": len(self.labels),
+            "scores": len(self.ends) + 2,
+            "missing": len(self.features),
+            "refused": len(self.fields),
             "dry_runs": 1,
             "log_failures": 1,
             "variants": len(VARIANTS),
@@ -74,9 +66,6 @@ class Telemetry(Collector):
         self._lock = Lock()
         place = slice(self._place["comparison"], self._place["comparison"] + SIZE)
         self.comparison = Comparison(self._mine[place], self._all[:, place])
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-        self._registry.register(self.comparison)
 
     def requested(self, route: str, status: int, seconds: float) -> None:
         """Count a request; called on the event loop alone."""
@@ -94,20 +83,20 @@ class Telemetry(Collector):
         with self._lock:
             for row in rows:
                 if None in row.values():
-                    for place, name in enumerate(self._features, self._place["missing"]):
+                    for place, name in enumerate(self.features, self._place["missing"]):
                         self._count[place] += row[name] is None
             count, place = self._count, self._place["variants"]
             variants = [each["variant"] for each in predictions]
             for number, name in enumerate(VARIANTS, place):
                 count[number] += variants.count(name)
-            answers, scores, ends = self._place["answers"], self._place["scores"], self._ends
+            answers, scores, ends = self._place["answers"], self._place["scores"], self.ends
             if "value" in predictions[0]:
                 given = [each["value"] for each in predictions]
                 count[answers] += len(given)
             else:
                 labels = [each["label"] for each in predictions]
                 for label in set(labels):
-                    count[answers + self._labels.index(label)] += labels.count(label)
+                    count[answers + self.labels.index(label)] += labels.count(label)
                 name = "score" if "score" in predictions[0] else "probability"
                 given = [each[name] for each in predictions]
             for each in given:
@@ -117,8 +106,8 @@ class Telemetry(Collector):
     def refused(self, faults: Sequence[Mapping[str, Any]]) -> None:
         """Count the fields at fault of a refused body."""
         with self._lock:
-            for field in {str(fault["field"]) for fault in faults} & set(self._fields):
-                self._count[self._place["refused"] + self._fields.index(field)] += 1
+            for field in {str(fault["field"]) for fault in faults} & set(self.fields):
+                self._count[self._place["refused"] + self.fields.index(field)] += 1
 
     def dry_run(self, rows: int) -> None:
         """Count rows that were answered and not served."""
@@ -130,77 +119,13 @@ class Telemetry(Collector):
         with self._lock:
             self._count[self._place["log_failures"]] += 1
 
-    def report(self) -> bytes:
-        """All counters, in Prometheus's text format 0.0.4."""
-        return generate_latest(self._registry)
-
-    def collect(self) -> Iterator[Metric]:
-        """The sums over all workers, as prometheus_client asks for them."""
+    def sums(self) -> dict[str, list[float]]:
+        """The counts of all workers, by what was counted."""
         sums = self._all.sum(axis=0)
-        found = {
+        return {
             name: sums[start : start + self._sizes[name]].tolist()
             for name, start in self._place.items()
         }
-        requests = CounterMetricFamily(
-            "http_requests", "Requests answered", labels=["route", "status"]
-        )
-        times = HistogramMetricFamily(
-            "http_request_duration_seconds", "From the headers to the answer", labels=["route"]
-        )
-        width = len(SECONDS) + 2
-        for number, route in enumerate(ROUTES):
-            start = number * len(STATUSES)
-            for status, count in zip(
-                STATUSES, found["requests"][start : start + len(STATUSES)], strict=True
-            ):
-                if count:
-                    requests.add_metric([route, str(status)], count)
-            *counts, total = found["seconds"][number * width : (number + 1) * width]
-            times.add_metric([route], _buckets(SECONDS, counts), total)
-        yield requests
-        yield times
-        answers = CounterMetricFamily("prediction_answers", "Rows answered", labels=["answer"])
-        for label, count in zip(self._labels, found["answers"], strict=True):
-            answers.add_metric([label], count)
-        yield answers
-        variants = CounterMetricFamily(
-            "variant_rows", "Rows answered by each variant", labels=["variant"]
-        )
-        for variant, count in zip(VARIANTS, found["variants"], strict=True):
-            variants.add_metric([variant], count)
-        yield variants
-        *counts, total = found["scores"]
-        name = "score" if self._predictor.contract.labels else "value"
-        yield HistogramMetricFamily(
-            f"prediction_{name}", "What was answered", _buckets(self._ends, counts), total
-        )
-        for name, what, names in (
-            ("missing", "Rows answered without a value", self._features),
-            ("refused", "Bodies refused for the field, as out of range", self._fields),
-        ):
-            family = CounterMetricFamily(f"feature_{name}", what, labels=["feature"])
-            for feature, count in zip(names, found[name], strict=True):
-                family.add_metric([feature], count)
-            yield family
-        for name, what in (
-            ("dry_runs", "Rows answered and not served"),
-            ("log_failures", "Times that predictions could not be logged"),
-        ):
-            yield CounterMetricFamily(f"prediction_{name}", what, found[name][0])
-        info = self._predictor.info
-        model = GaugeMetricFamily("model_info", "The model", labels=["name", "version", "sha256"])
-        model.add_metric([info.name, info.version, info.sha256], 1)
-        yield model
-        yield GaugeMetricFamily(
-            "model_created_timestamp_seconds",
-            "When the model's folder was written",
-            self._predictor.created,
-        )
-
-
-def _buckets(ends: Sequence[float], counts: Sequence[float]) -> list[tuple[str, float]]:
-    names = [*map(str, ends), "+Inf"]
-    return list(zip(names, np.cumsum(counts).tolist(), strict=True))
 
 
 def _shared(folder: Path, size: int) -> npt.NDArray[np.float64]:
