@@ -81,7 +81,13 @@ class Run:
     def expect(self, **jobs: str) -> None:
         """The jobs that ran are exactly these, with these results, and the run is red if one is."""
         if self.jobs != jobs or self.passed != (set(jobs.values()) <= {"success"}):
-            pytest.fail(f"{jobs} was expected of {self}\n{self.log[-8000:]}", pytrace=False)
+            others = {name for name, result in self.jobs.items() if jobs.get(name) != result}
+            told = [
+                "\n".join(line for line in self.log.splitlines() if line.startswith(f"{name}|"))
+                for name in sorted(others)
+            ]
+            text = "\n\n".join(each[-8000:] for each in [*told, self.log])
+            pytest.fail(f"{jobs} was expected of {self}\n{text}", pytrace=False)
 
 
 def act(
