@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from {{ cookiecutter.package_name }}.contract import Contract
+from {{ cookiecutter.package_name }}.serving.endpoint import FAULT
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor
 
 
@@ -37,6 +38,20 @@ def test_fastapi_is_made_once_for_all_who_ask(
         asked = list(threads.map(client.get, ["/v1/model", "/v1/contract", "/nowhere"] * 3))
     assert [each.status_code for each in asked] == [200, 200, 404] * 3
     assert len(made) == 1
+
+
+def test_where_fastapi_fails_the_rest_is_answered(
+    client: TestClient, row: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ImportError("no such module")
+
+    monkeypatch.setattr(client.app, "inform", fail)
+    answer = client.get("/v1/model")
+    assert (answer.status_code, answer.json()["detail"]) == (500, FAULT)
+    assert answer.headers["x-request-id"]
+    assert client.post("/v1/predictions", json=row).status_code == 200
+    assert counters(client)["http_requests_total", "other", "500"] == 1
 
 
 def test_the_model_is_described(client: TestClient, predictor: Predictor) -> None:
@@ -94,6 +109,10 @@ def test_a_mounted_service_answers_and_counts_once(client: TestClient, row: dict
     found = counters(client)
     assert found["http_requests_total", "/v1/predictions", "200"] == 1
     assert ("http_requests_total", "other", "200") not in found
+    assert TestClient(client.app, root_path="/").get("/").status_code == 200
+    found = counters(client)
+    assert found["http_requests_total", "other", "200"] == 2  # with the counters before
+    assert ("http_requests_total", "/", "200") not in found
 
 
 def test_what_was_asked_is_counted(

@@ -279,18 +279,16 @@ def test_a_port_in_use_is_said_and_ends_it(
     assert "address already in use" in json.loads(line)["message"].lower()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers share a socket")
-@pytest.mark.usefixtures("running")
-@pytest.mark.parametrize("running", [2], indirect=True)
-def test_each_worker_listens_by_itself_so_that_none_takes_all_connections(port: int) -> None:
-    def listening() -> list[str]:
-        lines = Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()
-        return [line for line in lines if f":{port:04X} 00000000:0000 0A" in line]
-
-    deadline = time.monotonic() + 10
-    while len(listening()) < 2:
-        assert time.monotonic() < deadline, listening()
-        time.sleep(0.1)
+def test_it_starts_again_on_its_port_at_once(
+    package: str, environment: dict[str, str], layout: Layout, port: int
+) -> None:
+    for count in ("1", "2", "2", "1"):
+        process = start(package, environment | {"WORKERS": count}, layout.root)
+        wait_for(process, port)
+        with httpx2.Client() as kept:  # which the service closes, and the system remembers
+            kept.get(f"http://127.0.0.1:{port}/health/live").raise_for_status()
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

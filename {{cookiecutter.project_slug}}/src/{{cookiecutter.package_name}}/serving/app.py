@@ -1,6 +1,7 @@
 """The application, made from its collaborators."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..errors import UnauthorizedError
 from .auth import Keys
-from .endpoint import Endpoint, Front, Lifecycle, identify, respond
+from .endpoint import FAULT, Endpoint, Front, Lifecycle, identify, respond
 from .feedback import FeedbackService
 from .page.page import Page
 from .prediction_log import PredictionLog
 from .predictor import Predictor
-from .problem import refused
+from .problem import problem, refused
 from .routes import endpoints, looks
 from .service import PredictionService
 from .settings import Settings
@@ -28,6 +29,8 @@ from .variants import Variants
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -64,20 +67,13 @@ class Service:
                 await receive()
             await send({"type": "lifespan.shutdown.complete"})
             return
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
         if endpoint := self._short.get((scope["method"], path)):
             await endpoint(scope, receive, send)
             return
         start = perf_counter()
         given = dict(scope["headers"])
         request_id, trace_id = identify(given)
-        try:
-            self.front.admit(path, given)
-        except UnauthorizedError as refusal:
-            answer = refused(refusal)
-            self.front.done("other", answer.status, start, request_id, trace_id)
-            await respond(answer, self.front.headers(request_id), send)
-            return
         status = HTTPStatus.INTERNAL_SERVER_ERROR.value
 
         async def send_on(message: Message) -> None:
@@ -89,11 +85,27 @@ class Service:
             await send(message)
 
         try:
+            self.front.admit(path, given)
+            app = await self._made()
+        except UnauthorizedError as refusal:
+            answer = refused(refusal)
+        except Exception:  # of any kind: what the endpoints answer does not need it
+            logger.exception("FastAPI cannot be loaded")
+            answer = problem(HTTPStatus.INTERNAL_SERVER_ERROR, FAULT)
+        else:
+            try:
+                await app(scope, receive, send_on)
+            finally:
+                self.front.done("other", status, start, request_id, trace_id)
+            return
+        self.front.done("other", answer.status, start, request_id, trace_id)
+        await respond(answer, self.front.headers(request_id), send)
+
+    async def _made(self) -> "FastAPI":
+        if "information" not in vars(self):
             async with self._loading:
-                app = await asyncio.to_thread(lambda: self.information)
-            await app(scope, receive, send_on)
-        finally:
-            self.front.done("other", status, start, request_id, trace_id)
+                await asyncio.to_thread(lambda: self.information)
+        return self.information
 
 
 def create_app(

@@ -117,6 +117,7 @@ class Endpoint:
         **options: str,
     ) -> None:
         self.path = path
+        self._route = path if "POST" in self.methods else "other"
         self.answer = answer
         self._front = front
         self._max_body_bytes = max_body_bytes
@@ -140,7 +141,7 @@ class Endpoint:
             own = {"request_id": request_id.decode()}
             logger.exception("%s %s failed", scope["method"], self.path, extra=own)
             answer = problem(HTTPStatus.INTERNAL_SERVER_ERROR, FAULT)
-        self._front.done(self.path, answer.status, start, request_id, trace_id)
+        self._front.done(self._route, answer.status, start, request_id, trace_id)
         await respond(answer, self._front.headers(request_id), send)
 
     def _asked(self, query: bytes) -> dict[str, str]:
@@ -199,7 +200,7 @@ class Endpoint:
 
 
 class Look(Endpoint):
-    """Answers without a body, whatever the query."""
+    """Reads no body, and takes any query."""
 
     methods = ("GET", "HEAD")
 

@@ -86,7 +86,7 @@ def looks(telemetry: Telemetry, lifecycle: Lifecycle, front: Front) -> list[Endp
         return as_json(to_json({"status": said}))._replace(status=status)
 
     async def metrics(*_: object) -> Answer:
-        from .metrics import report  # no start waits for its import
+        from .metrics import report  # the first scrape waits for its import, and no start does
 
         return Answer(200, PROMETHEUS, report(telemetry))
 

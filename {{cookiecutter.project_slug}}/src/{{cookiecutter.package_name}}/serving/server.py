@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -87,29 +86,8 @@ def _protocol() -> Any:
     return Protocol
 
 
-class Own(socket.socket):
-    """A socket of which each process that it is sent to has one of its own, at the same address.
-
-    The system spreads connections over them. Where processes accept from one socket, the first to
-    wake may take all, and keeps them for as long as their callers do.
-    """
-
-    def __init__(self, family: int, address: Any) -> None:
-        super().__init__(family)
-        self._made_of = family, address
-        self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self.bind(address)
-
-    def __reduce__(self) -> Any:
-        return Own, self._made_of
-
-
 def _serve_by_many(settings: Settings, config: uvicorn.Config, announcement: str) -> None:
-    listening = config.bind_socket()  # refused where another service has the address
-    if sys.platform == "linux":  # elsewhere the last socket takes all
-        made_of = listening.family, listening.getsockname()
-        listening.close()
-        listening = Own(*made_of)
+    listening = config.bind_socket()
     memory = Path("/dev/shm")  # noqa: S108  (the folder made in it has a random name)
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as shared:
         os.environ[SHARED] = shared
