@@ -73,6 +73,19 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
             place = place[part]
 
 
+def test_what_is_read_is_answered_in_the_type_described(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    read = {path: methods["get"] for path, methods in document["paths"].items() if "get" in methods}
+    assert {"/v1/model", "/health/live", "/health/ready", "/metrics"} <= read.keys()
+    for path, described in read.items():
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert (
+            answer.headers["content-type"].split(";")[0] in described["responses"]["200"]["content"]
+        )
+
+
 def test_each_refusal_is_described(client: TestClient, document: dict[str, Any]) -> None:
     described = document["paths"]["/v1/predictions"]["post"]["responses"]
     headers = {"content-type": "application/json"}

@@ -113,11 +113,11 @@ class Endpoint:
         path: str,
         answer: Callable[[bytes, Asked], Awaitable[Answer]],
         front: Front,
-        max_body_bytes: int = 0,
+        max_body_bytes: int,
         **options: str,
     ) -> None:
         self.path = path
-        self._route = path if "POST" in self.methods else "other"
+        self._route = path
         self.answer = answer
         self._front = front
         self._max_body_bytes = max_body_bytes
@@ -203,6 +203,12 @@ class Look(Endpoint):
     """Reads no body, and takes any query."""
 
     methods = ("GET", "HEAD")
+
+    def __init__(
+        self, path: str, answer: Callable[[bytes, Asked], Awaitable[Answer]], front: Front
+    ) -> None:
+        super().__init__(path, answer, front, 0)
+        self._route = "other"
 
     def _asked(self, *_: object) -> dict[str, str]:
         return {}

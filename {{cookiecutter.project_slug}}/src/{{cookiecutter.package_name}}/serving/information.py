@@ -81,6 +81,7 @@ def information(predictor: Predictor, variants: Variants, elsewhere: Sequence[En
 
     for path in dict.fromkeys(each.path for each in elsewhere):
         methods = [name for each in elsewhere if each.path == path for name in each.methods]
+        # For 405: those methods do not come here, so any endpoint may stand for them.
         app.router.routes.append(Route(path, elsewhere[0], methods=methods))
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(Exception, _fault)
