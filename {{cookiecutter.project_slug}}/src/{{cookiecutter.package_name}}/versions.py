@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,10 +31,13 @@ def repro() -> None:
         VersionError: a stage has failed, a file has conflict marks, or .dvcignore hides one.
     """
     with repository("repro") as repo:
-        _refuse_hidden(repo)
+        items = [
+            Path(each.fs_path) for stage in repo.index.stages for each in (*stage.deps, *stage.outs)
+        ]
+        _refuse_hidden(repo, items)
         before = _content(LOCK)
         repo.reproduce()
-        _refuse_hidden(repo)  # only now are there files that *.onnx would hide
+        _refuse_hidden(repo, items)  # only now are there files that *.onnx would hide
     done = "there are new results; commit dvc.lock, and make push shares them"
     print(f"repro: {'nothing has changed' if _content(LOCK) == before else done}")
 
@@ -129,9 +132,7 @@ def _refuse_conflicts() -> None:
             raise VersionError(f"{name} line {line} has the conflict marks of a merge; {step}")
 
 
-def _refuse_hidden(repo: Repo) -> None:
-    stages = repo.index.stages
-    items = [Path(each.fs_path) for stage in stages for each in (*stage.deps, *stage.outs)]
+def _refuse_hidden(repo: Repo, items: Sequence[Path]) -> None:
     inside = [
         path
         for item in items

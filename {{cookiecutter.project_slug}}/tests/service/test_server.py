@@ -287,7 +287,7 @@ def test_it_starts_again_on_its_port_at_once(
         wait_for(process, port)
         with httpx2.Client() as kept:  # which the service closes, and the system remembers
             kept.get(f"http://127.0.0.1:{port}/health/live").raise_for_status()
-            process.send_signal(signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C; SIGTERM would wait for callers
             process.communicate(timeout=20)
 
 

@@ -1,13 +1,15 @@
 """Champion: the model in production, brought here so that a new one is judged beside it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ProjectError
 from ..files import replaced, write_bytes, write_json
 from ..layout import Layout
-from .ledger import state
-from .registry import Registry, open_registry
 from .tags import git
+
+if TYPE_CHECKING:
+    from .registry import Registry
 
 STAGE = "production"
 DERIVED = Path(__file__).parent.with_name("derived.py")
@@ -33,19 +35,24 @@ def run(layout: Layout = Layout()) -> None:
     print(f"champion: {said['reason'] or said['version'] or f'nothing is in {STAGE} yet'}")
 
 
-def _present(layout: Layout) -> tuple[Registry, str] | None:
+def _present(layout: Layout) -> "tuple[Registry, str] | None":
     if not (layout.root / ".git").exists():
         return None
     if git("rev-parse", "--is-shallow-repository").strip() == "true":
         print("champion: a shallow clone knows none; git fetch --unshallow --tags", flush=True)
         return None
+    if not git("tag", "--list", f"*#{STAGE}#*"):
+        return None
+    from .ledger import state  # slow to import, as what follows, and no use before a promotion
+    from .registry import open_registry
+
     registry = open_registry()
     champion = state(registry.ledger(STAGE)).champion
     return (registry, champion.version) if champion else None
 
 
-def _bring(registry: Registry, version: str, new: Path) -> None:
-    from dvc.repo import Repo  # slow to import, and not needed before there is a champion
+def _bring(registry: "Registry", version: str, new: Path) -> None:
+    from dvc.repo import Repo
 
     from .fetch import bring
 
