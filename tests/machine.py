@@ -164,11 +164,29 @@ def train(shared: Path, project: Project) -> Project:
     return Project(make_once(shared / "trained", make), project.answers)
 
 
+def installed(
+    made: Project, shared: Path, project: Project, env: Mapping[str, str] | None = None
+) -> Project:
+    """The project with its environment, and in it what Python compiled when the shared one trained.
+
+    Compiling it again, some 2,500 files, would take longer than most of what a test runs.
+    """
+    made.run("make", "repository", env=env)
+    made.run("uv", "sync", "--locked", env=env)
+    (target,) = made.path.glob(".venv/lib/python*/site-packages")
+    source = train(shared, project).path / target.relative_to(made.path)
+    for folder in source.rglob("__pycache__"):
+        there = target / folder.relative_to(source)
+        if there.parent.is_dir() and not there.exists():
+            shutil.copytree(folder, there, copy_function=os.link)
+    return made
+
+
 def trained_again(fresh: Callable[..., Project], shared: Path, project: Project) -> Project:
     """A fresh project with its own history, in which the shared one's training is committed."""
     env = dvc_cache(shared)
     trained, made = train(shared, project), fresh()
-    made.run("make", "repository", env=env)
+    installed(made, shared, project)
     for name in ("dvc.lock", "data/reference.json", "docs/openapi.json"):
         shutil.copy(trained.path / name, made.path / name)
     made.run("make", "train", env=env)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from answers import ODD
 from conftest import Project
-from machine import pythons
+from machine import installed, pythons
 
 pytestmark = [pytest.mark.slow, pytest.mark.suite]
 
@@ -119,13 +119,14 @@ CASES = {  # labels, answers, Python
 def test_the_suite_is_green_and_a_known_customer_comes_back(
     name: str,
     fresh: Callable[..., Project],
+    shared: Path,
+    project: Project,
     tmp_path: Path,
     run_suite: Callable[[Project, dict[str, str]], str],
 ) -> None:
     labels, answers, index = CASES[name]
-    made = fresh(**answers)
     env = {"UV_PYTHON": str(pythons()[index])}
-    made.run("make", "setup", env=env)
+    made = installed(fresh(**answers), shared, project, env)
     adopted(made, tmp_path, labels, env)
     if name == "two-labels":  # of the code, which is the same for three
         made.run("make", "check", env=env)

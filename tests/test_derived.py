@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import Project, commit_all
-from machine import dvc_cache, train
+from machine import dvc_cache, installed, train
 
 ASK = """
 import json
@@ -63,8 +63,7 @@ def test_a_feature_is_added_as_contributing_shows(
 ) -> None:
     env = dvc_cache(shared)
     trained = train(shared, project)
-    made = fresh()
-    made.run("make", "repository", env=env)
+    made = installed(fresh(), shared, project)
     shutil.copy(trained.path / "dvc.lock", made.path)
     commit_all(made.path, "Trained")
     name = add_feature(made)

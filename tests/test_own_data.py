@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, make_once, outside, run_in
-from machine import free_port, started
+from machine import free_port, installed, started
 from stores import KEYS, NO_KEYS, object_store, postgresql, put
 
 pytestmark = pytest.mark.slow
@@ -155,12 +155,11 @@ print("figures", best["adopt"], best["ingest"])
 
 
 @pytest.fixture(scope="module")
-def own(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def own(shared: Path, project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose contract each test replaces."""
     folder = tmp_path_factory.mktemp("own") / project.path.name
     shutil.copytree(project.path, folder, symlinks=True)
-    run_in(folder, "make", "setup")
-    return Project(folder, project.answers)
+    return installed(Project(folder, project.answers), shared, project)
 
 
 @pytest.fixture(scope="module")

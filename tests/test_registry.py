@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from act import load
 from conftest import Project, commit_all, outside, run_in
-from machine import dvc_cache, free_port, started, train
+from machine import dvc_cache, free_port, installed, started, train
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ def registered(shared: Path, project: Project, tmp_path_factory: pytest.TempPath
     folder, origin = base / project.path.name, base / "origin.git"
     skip = shutil.ignore_patterns(".venv", "*_cache")
     shutil.copytree(train(shared, project).path, folder, symlinks=True, ignore=skip)
-    ours = Project(folder, project.answers)
+    ours = installed(Project(folder, project.answers), shared, project)
     for name, value in (("name", "Ann"), ("email", "ann@localhost")):
         ours.run("git", "config", f"user.{name}", value)
     run_in(base, "git", "init", "--quiet", "--bare", "--initial-branch=main", origin)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from act import load
 from conftest import Project, commit_all, outside, run_in
-from machine import dvc_cache, free_port, started, tool, train
+from machine import dvc_cache, free_port, installed, started, tool, train
 from stores import KEYS, NO_KEYS, make_bucket, object_store, server
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ def pushed(
     folder = tmp_path_factory.mktemp("first") / project.path.name
     skip = shutil.ignore_patterns(".venv", "*_cache")
     shutil.copytree(train(shared, project).path, folder, symlinks=True, ignore=skip)
-    first = Project(folder, project.answers)
+    first = installed(Project(folder, project.answers), shared, project)
     env = {**dvc_cache(shared), **KEYS}
     first.run("make", "remote", "URL=s3://team/project", f"ENDPOINT={s3}", env=env)
     commit_all(folder, "A remote, and a model")
@@ -47,11 +47,13 @@ def pushed(
 
 
 @pytest.fixture(scope="module")
-def clone(pushed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def clone(
+    pushed: Project, shared: Path, project: Project, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
     """The project of somebody else, from a shallow clone; each test leaves it as committed."""
     folder = tmp_path_factory.mktemp("second") / pushed.path.name
     run_in(folder.parent, "git", "clone", "--quiet", "--depth=1", f"file://{pushed.path}", folder)
-    second = Project(folder, pushed.answers)
+    second = installed(Project(folder, pushed.answers), shared, project)
     assert "files fetched from remote shared" in second.run("make", "pull", env=KEYS).stdout
     return second
 
