@@ -65,6 +65,9 @@ def outside() -> dict[str, str]:
     env = {key: value for key, value in os.environ.items() if not key.startswith(drop)}
     # Several tests share the machine: threads of one that wait for one another hold the others up.
     env["OMP_NUM_THREADS"] = "1"
+    # What mypy finds in libraries serves every project, but not two runs at a time.
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    env["MYPY_CACHE_DIR"] = str(Path.home() / f"mypy{worker}")
     own = str(Path(sys.prefix) / "bin")
     env["PATH"] = os.pathsep.join(p for p in env["PATH"].split(os.pathsep) if p != own)
     return env

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from {{ cookiecutter.package_name }}.params import Params
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor
 from {{ cookiecutter.package_name }}.serving.service import MAX_EXPLAINED_ROWS
 from {{ cookiecutter.package_name }}.serving.settings import Settings
+from {{ cookiecutter.package_name }}.serving.telemetry import SLACK
 
 
 @pytest.fixture
@@ -370,6 +371,26 @@ def test_a_worker_takes_at_most_120_mb(
     sizes = [memory(worker) for worker in workers(running)]
     assert len(sizes) == 2
     assert max(sizes) <= most
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="nothing tells whose a connection is")
+@pytest.mark.parametrize("running", [2], indirect=True)
+def test_callers_that_stay_are_spread_over_the_workers(
+    running: "subprocess.Popen[str]", port: int
+) -> None:
+    def sockets() -> list[int]:
+        found = [Path(f"/proc/{each}/fd").iterdir() for each in workers(running)]
+        return [sum(file.is_socket() for file in each) for each in found]
+
+    with ExitStack() as callers:
+        before = sockets()
+        for _ in range(20):
+            callers.enter_context(socket.create_connection(("127.0.0.1", port)))
+            time.sleep(0.01)  # so that both wait, and the system would choose the same one
+        while sum(after := sockets()) < sum(before) + 20:
+            time.sleep(0.01)
+        taken = [now - then for now, then in zip(after, before, strict=True)]
+    assert max(taken) <= 10 + SLACK, taken
 
 
 @pytest.mark.usefixtures("running")

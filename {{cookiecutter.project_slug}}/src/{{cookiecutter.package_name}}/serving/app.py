@@ -46,6 +46,7 @@ class Service:
     lifecycle: Lifecycle
     variants: Variants
     predictions: PredictionService
+    telemetry: Telemetry
     inform: Callable[[], "FastAPI"]
     lifespan: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
@@ -135,4 +136,4 @@ def create_app(
 
         return information(predictor, variants, short)
 
-    return Service(short, front, lifecycle, variants, service, inform)
+    return Service(short, front, lifecycle, variants, service, telemetry, inform)

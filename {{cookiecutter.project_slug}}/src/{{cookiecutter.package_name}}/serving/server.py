@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -87,6 +88,7 @@ def _protocol() -> Any:
 
 
 def _serve_by_many(settings: Settings, config: uvicorn.Config, announcement: str) -> None:
+    config.loop = f"{__package__}.acceptor:Loop"
     listening = config.bind_socket()
     memory = Path("/dev/shm")  # noqa: S108  (the folder made in it has a random name)
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as shared:
@@ -119,6 +121,9 @@ def application(
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         _drain_first(app.lifecycle)
+        if settings.workers > 1:
+            loop: Any = asyncio.get_running_loop()
+            loop.is_busier = partial(app.telemetry.is_busier, workers=settings.workers)
         app.variants.watch()
         yield
         app.variants.stop()

@@ -26,6 +26,8 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 SCORES = tuple(each / 10 for each in range(1, 11))
 """Upper ends of the buckets of a probability; of values they are the tenths of the background's."""
 MAX_WORKERS = 64
+SLACK = 2
+"""Connections; where each request has its own, waiting for another worker would cost a third."""
 
 
 class Telemetry:
@@ -53,6 +55,7 @@ class Telemetry:
             "refused": len(self.fields),
             "dry_runs": 1,
             "log_failures": 1,
+            "connections": 1,
             "variants": len(VARIANTS),
             "comparison": SIZE,
         }
@@ -118,6 +121,15 @@ class Telemetry:
         """Count a prediction, or several together, that could not be logged."""
         with self._lock:
             self._count[self._place["log_failures"]] += 1
+
+    def is_busier(self, connections: int, workers: int) -> bool:
+        """Tell the other workers how many connections this one has, and whether one has fewer.
+
+        Differences up to SLACK do not count.
+        """
+        place = self._place["connections"]
+        self._count[place] = connections
+        return bool(self._all[:workers, place].min() < connections - SLACK)
 
     def sums(self) -> dict[str, list[float]]:
         """The counts of all workers, by what was counted."""

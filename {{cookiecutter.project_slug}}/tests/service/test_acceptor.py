@@ -1,0 +1,91 @@
+"""Of two workers the one with fewer connections takes the next, and one in need takes none."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+acceptor = pytest.importorskip("credit_risk.serving.acceptor")  # there is no uvloop on Windows
+
+
+class Protocol(asyncio.Protocol):
+    """As uvicorn's: a worker's protocols share the set of those that are connected."""
+
+    def __init__(self, connections: set[asyncio.BaseProtocol]) -> None:
+        self.connections = connections
+
+    def connection_made(self, _: asyncio.BaseTransport) -> None:
+        self.connections.add(self)
+
+
+class Listening(socket.socket):
+    """Tells its faults, and then gives the connections that there are."""
+
+    faults: list[int]
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.faults:
+            raise OSError(self.faults.pop(0), "told by the system")
+        return super().accept()
+
+
+def free(_: int) -> bool:
+    return False
+
+
+def accepted(*faults: int, is_busier: Callable[[int], bool] = free) -> int:
+    """How many of two callers are connected within 0.2 s."""
+    connections: set[asyncio.BaseProtocol] = set()
+
+    async def serve() -> None:
+        loop: Any = asyncio.get_running_loop()
+        loop.is_busier = is_busier
+        with Listening() as listening:
+            listening.faults = list(faults)
+            listening.bind(("127.0.0.1", 0))
+            server = await loop.create_server(
+                lambda: Protocol(connections), sock=listening, backlog=9
+            )
+            address = listening.getsockname()
+            with socket.create_connection(address):
+                await asyncio.sleep(0.1)
+                with socket.create_connection(address):
+                    await asyncio.sleep(0.1)
+            server.close()
+
+    with asyncio.Runner(loop_factory=acceptor.Loop) as runner:
+        runner.run(serve())
+    return len(connections)
+
+
+def test_a_busier_one_leaves_a_connection_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[int] = []
+
+    def busier(own: int) -> bool:
+        told.append(own)
+        return True
+
+    assert accepted(is_busier=busier) == 2
+    assert set(told) == {0, 1}
+    monkeypatch.setattr(acceptor, "PATIENCE", 9)
+    assert accepted(is_busier=busier) == 0
+    assert accepted() == 2
+
+
+@pytest.mark.parametrize("fault", [errno.EAGAIN, errno.ECONNABORTED])
+def test_a_connection_that_is_gone_is_none(fault: int) -> None:
+    assert accepted(fault) == 2
+
+
+def test_without_a_file_to_spare_it_waits_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert accepted(errno.EMFILE) == 0
+    assert [each.message for each in caplog.records] == ["no connection can be accepted"]
+    monkeypatch.setattr(acceptor, "RELIEF", 0.05)
+    assert accepted(errno.EMFILE) == 2
