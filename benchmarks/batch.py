@@ -1,4 +1,4 @@
-"""Scoring a file beside ONNX Runtime alone, and beside pandas with scikit-learn, in turns.
+"""Scoring a file beside ONNX Runtime alone, and beside the pipeline that was trained, in turns.
 
 `make bench-batch` makes a project from the default answers and trains it; with an argument it takes
 that project. Files hold rows of the sample drawn anew: BENCH_ROWS (10,000,000) where a run is timed
@@ -71,25 +71,21 @@ def runtime(path: str, package: str) -> None:
 
 
 def pandas(path: str, output: str, package: str) -> None:
-    """What one would write first: chunks of a frame through a pipeline of pandas' columns."""
+    """What one would write first: chunks of a frame through the pipeline that was trained."""
+    from importlib import import_module
+
     import pandas as pd
     import pyarrow.parquet as pq
-    from sklearn.compose import make_column_transformer
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OrdinalEncoder
+    import skops.io
 
-    contract = predictor(package)[0].contract
-    names = [column.name for column in contract.features]
-    words = [column.name for column in contract.categories]
-    unknown = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    trees = HistGradientBoostingClassifier(learning_rate=0.05, max_leaf_nodes=15)
-    encoded = make_column_transformer((unknown, words), remainder="passthrough")
-    train = pd.read_parquet("data/train.parquet")
-    pipeline = make_pipeline(encoded, trees).fit(train[names], train[contract.target.name])
+    encoder = predictor(package)[1]
+    names = [column.name for column in (*encoder.numbers, *encoder.categories)]
+    trusted = list(import_module(f"{package}.trusted").TRUSTED_TYPES)
+    pipeline = skops.io.load("models/model.skops", trusted=trusted)
     began, parts = time.perf_counter(), []
     for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(1 << 16, columns=names):
-        parts.append(pd.DataFrame(pipeline.predict_proba(batch.to_pandas())))
+        frame = batch.to_pandas()[names]
+        parts.append(pd.DataFrame(pipeline.predict_proba(frame)))
     pd.concat(parts).to_parquet(output)
     print(time.perf_counter() - began)
 

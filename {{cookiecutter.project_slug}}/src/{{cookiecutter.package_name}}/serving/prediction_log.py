@@ -51,7 +51,11 @@ class PredictionLog:
         Raises:
             PredictionLogError: not every byte could be written.
         """
-        lines = b"\n".join([*map(to_json, records), b""])
+        self.write([to_json(record) for record in records])
+
+    def write(self, records: Sequence[bytes]) -> None:
+        """Append records that are JSON already, as `append` does."""
+        lines = b"\n".join([*records, b""])
         with self._lock:
             try:
                 if self._target != "-":

@@ -114,19 +114,21 @@ class PredictionService:
             for each in _explanations(variant, body.rows, body.reasons)
         ]
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        contexts = [
-            {**body.context, "dry_run": True} if body.dry_run else body.context
-            for body in bodies
-            for _ in body.rows
-        ]
-        records = [
-            {"time": time, **context, **prediction, "inputs": row}
-            for row, context, prediction in zip(
-                self._loggable(rows), contexts, predictions, strict=True
-            )
-        ]
+        # Each prediction becomes JSON once, for its line and for its answer.
+        told = [to_json(each) for each in predictions]
+        lines: list[bytes] = []
+        rest = zip(told, self._loggable(rows), strict=True)
+        for body in bodies:
+            context = {"time": time, **body.context}
+            if body.dry_run:
+                context["dry_run"] = True
+            head = to_json(context)[:-1]
+            lines += [
+                b'%b,%b,"inputs":%b}' % (head, each[1:-1], to_json(row))
+                for each, row in islice(rest, len(body.rows))
+            ]
         try:
-            self._log.append(records)
+            self._log.write(lines)
         except PredictionLogError:
             self._telemetry.log_failed()
             raise
@@ -134,14 +136,15 @@ class PredictionService:
         if dry := sum(len(body.rows) for body in bodies if body.dry_run):
             self._telemetry.dry_run(dry)
         if plan.has_shadow:
-            self._shadow.follow(plan, rows, records)
+            self._shadow.follow(plan, rows, lines)
         if reasons:
             explained = [bool(body.reasons) for body in bodies for _ in body.rows]
             for prediction in compress(predictions, explained):
                 prediction["reasons"] = reasons.pop(0)
-        rest = iter(predictions)
+            told = [to_json(each) for each in predictions]
+        answers = iter(told)
         return [
-            to_json(list(islice(rest, len(body.rows))) if body.is_list else next(rest))
+            b"[%b]" % b",".join(islice(answers, len(body.rows))) if body.is_list else next(answers)
             for body in bodies
         ]
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import Any
+
+from pydantic_core import from_json
 
 from ..errors import PredictionLogError
 from .comparison import CHALLENGER
@@ -25,8 +26,8 @@ class Shadow:
         self._waiting = 0
         self._lock = Lock()
 
-    def follow(self, plan: Plan, rows: Sequence[Row], records: Sequence[dict[str, Any]]) -> None:
-        """Score rows soon. records: what was logged of the champion's answers."""
+    def follow(self, plan: Plan, rows: Sequence[Row], records: Sequence[bytes]) -> None:
+        """Score rows soon. records: what was logged of the champion's answers, as JSON."""
         with self._lock:
             late = self._waiting + len(rows) > MAX_WAITING_ROWS
             self._waiting += 0 if late else len(rows)
@@ -39,7 +40,7 @@ class Shadow:
         """Leave what waits, and end the thread."""
         self._thread.shutdown(cancel_futures=True)
 
-    def _score(self, plan: Plan, rows: Sequence[Row], records: Sequence[dict[str, Any]]) -> None:
+    def _score(self, plan: Plan, rows: Sequence[Row], records: Sequence[bytes]) -> None:
         challenger = plan.challenger
         try:
             if challenger is None or self._variants.plan is not plan:
@@ -53,8 +54,8 @@ class Shadow:
             }
             self._log.append(
                 [
-                    record | told | {name: values[place] for name, values in outcome.items()}
-                    for place, record in enumerate(records)
+                    from_json(record) | told | dict(zip(outcome, values, strict=True))
+                    for record, *values in zip(records, *outcome.values(), strict=True)
                 ]
             )
         except PredictionLogError:
