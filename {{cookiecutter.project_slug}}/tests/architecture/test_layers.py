@@ -23,9 +23,13 @@ def test_the_imports_keep_the_rules(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "more"),
-    [("serving.server", {"pyarrow", "fastapi", "prometheus_client"}), ("batch.score", set())],
+    [
+        ("serving.server", {"pyarrow", "fastapi", "prometheus_client"}),
+        ("batch.score", set()),
+        ("registry.champion", {"gto"}),  # of each training, and before a promotion in vain
+    ],
 )
-def test_serving_and_batch_start_without_what_they_do_not_need(
+def test_no_start_waits_for_what_it_does_not_need(
     package: str, module: str, more: set[str]
 ) -> None:
     unwanted = {"dvc", "pandas", "skl2onnx", "sklearn", "skops"} | more
