@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-acceptor = pytest.importorskip("credit_risk.serving.acceptor")  # there is no uvloop on Windows
+pytest.importorskip("uvloop")  # there is none on Windows
+
+from {{ cookiecutter.package_name }}.serving import acceptor
 
 
 class Protocol(asyncio.Protocol):
