@@ -25,7 +25,6 @@ from {{ cookiecutter.package_name }}.params import Params
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor
 from {{ cookiecutter.package_name }}.serving.service import MAX_EXPLAINED_ROWS
 from {{ cookiecutter.package_name }}.serving.settings import Settings
-from {{ cookiecutter.package_name }}.serving.telemetry import SLACK
 
 
 @pytest.fixture
@@ -390,7 +389,7 @@ def test_callers_that_stay_are_spread_over_the_workers(
         while sum(after := sockets()) < sum(before) + 20:
             time.sleep(0.01)
         taken = [now - then for now, then in zip(after, before, strict=True)]
-    assert max(taken) <= 10 + SLACK, taken
+    assert min(taken) >= 5, taken  # where the system chooses, one has 1
 
 
 @pytest.mark.usefixtures("running")
