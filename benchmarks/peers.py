@@ -176,6 +176,9 @@ def running(
             ask(server.many, kind.body(rows[:100]))
         yield Running(name, server, bodies, start, memory(process.pid))
     finally:
+        process.terminate()  # for BentoML's workers, which a kill of its group leaves
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
