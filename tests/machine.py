@@ -178,7 +178,8 @@ def installed(
     for folder in source.rglob("__pycache__"):
         there = target / folder.relative_to(source)
         if there.parent.is_dir() and not there.exists():
-            shutil.copytree(folder, there, copy_function=os.link)
+            unfinished = shutil.ignore_patterns("*.pyc.*")  # of whoever uses it just now
+            shutil.copytree(folder, there, copy_function=os.link, ignore=unfinished)
     return made
 
 

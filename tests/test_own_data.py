@@ -159,7 +159,9 @@ def own(shared: Path, project: Project, tmp_path_factory: pytest.TempPathFactory
     """A project whose contract each test replaces."""
     folder = tmp_path_factory.mktemp("own") / project.path.name
     shutil.copytree(project.path, folder, symlinks=True)
-    return installed(Project(folder, project.answers), shared, project)
+    made = installed(Project(folder, project.answers), shared, project)
+    made.run("make", "setup")
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,19 @@
-"""Of two workers the one with fewer connections takes the next, and one in need takes none."""
+"""A worker leaves connections to those with fewer for a moment, and takes none once closed."""
 
 import asyncio
 import errno
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("uvloop")  # there is none on Windows
 
-from {{ cookiecutter.package_name }}.serving import acceptor
+from {{ cookiecutter.package_name }}.serving import acceptor, telemetry
+from {{ cookiecutter.package_name }}.serving.predictor import Predictor
+from {{ cookiecutter.package_name }}.serving.telemetry import SLACK, Telemetry
 
 
 class Protocol(asyncio.Protocol):
@@ -41,10 +44,11 @@ def free(_: int) -> bool:
 def accepted(*faults: int, is_busier: Callable[[int], bool] = free) -> int:
     """How many of two callers are connected within 0.2 s."""
     connections: set[asyncio.BaseProtocol] = set()
+    left: list[bool] = []
 
     async def serve() -> None:
         loop: Any = asyncio.get_running_loop()
-        loop.is_busier = is_busier
+        loop.is_busier, loop.leave = is_busier, lambda: left.append(True)
         with Listening() as listening:
             listening.faults = list(faults)
             listening.bind(("127.0.0.1", 0))
@@ -57,6 +61,11 @@ def accepted(*faults: int, is_busier: Callable[[int], bool] = free) -> int:
                 with socket.create_connection(address):
                     await asyncio.sleep(0.1)
             server.close()
+            count = len(connections)
+            with socket.create_connection(address):
+                await asyncio.sleep(0.05)
+            await server.wait_closed()
+            assert (len(connections), left) == (count, [True])
 
     with asyncio.Runner(loop_factory=acceptor.Loop) as runner:
         runner.run(serve())
@@ -79,7 +88,7 @@ def test_a_busier_one_leaves_a_connection_for_a_moment_only(
     assert accepted() == 2
 
 
-@pytest.mark.parametrize("fault", [errno.EAGAIN, errno.ECONNABORTED])
+@pytest.mark.parametrize("fault", [errno.EAGAIN, errno.ECONNABORTED, errno.EPROTO])
 def test_a_connection_that_is_gone_is_none(fault: int) -> None:
     assert accepted(fault) == 2
 
@@ -87,7 +96,24 @@ def test_a_connection_that_is_gone_is_none(fault: int) -> None:
 def test_without_a_file_to_spare_it_waits_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(acceptor, "RELIEF", 9)
     assert accepted(errno.EMFILE) == 0
     assert [each.message for each in caplog.records] == ["no connection can be accepted"]
     monkeypatch.setattr(acceptor, "RELIEF", 0.05)
     assert accepted(errno.EMFILE) == 2
+
+
+def test_only_those_who_are_there_are_a_measure(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots = iter(range(3))
+    monkeypatch.setattr(telemetry, "_slot", lambda _: next(slots))
+    one, other, third = (Telemetry(predictor, tmp_path) for _ in range(3))
+    assert not one.is_busier(30)
+    assert not other.is_busier(SLACK)
+    assert one.is_busier(30)
+    assert not one.is_busier(2 * SLACK)
+    assert third.is_busier(2 * SLACK + 1)
+    other.leave()
+    third.leave()
+    assert not one.is_busier(30)

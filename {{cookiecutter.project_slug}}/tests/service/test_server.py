@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -377,17 +377,26 @@ def test_a_worker_takes_at_most_120_mb(
 def test_callers_that_stay_are_spread_over_the_workers(
     running: "subprocess.Popen[str]", port: int
 ) -> None:
-    def sockets() -> list[int]:
-        found = [Path(f"/proc/{each}/fd").iterdir() for each in workers(running)]
-        return [sum(file.is_socket() for file in each) for each in found]
+    deadline = time.monotonic() + 30
 
-    with ExitStack() as callers:
+    def sockets(change: int = 0, before: Sequence[int] = ()) -> list[int]:
+        """Those of each worker, once both are there and their sum has changed so much."""
+        last, found = [-1], [0]
+        while last != found or len(found) != 2 or sum(found) - sum(before) < change:
+            assert time.monotonic() < deadline, (before, found)
+            time.sleep(0.3)
+            files = [Path(f"/proc/{each}/fd").iterdir() for each in workers(running)]
+            last, found = found, [sum(file.is_socket() for file in each) for each in files]
+        return found
+
+    before = sockets()
+    while max(before) != min(before):  # one of them starts
         before = sockets()
+    with ExitStack() as callers:
         for _ in range(20):
             callers.enter_context(socket.create_connection(("127.0.0.1", port)))
             time.sleep(0.01)  # so that both wait, and the system would choose the same one
-        while sum(after := sockets()) < sum(before) + 20:
-            time.sleep(0.01)
+        after = sockets(20, before)
         taken = [now - then for now, then in zip(after, before, strict=True)]
     assert min(taken) >= 5, taken  # where the system chooses, one has 1
 

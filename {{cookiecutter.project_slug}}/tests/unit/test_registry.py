@@ -24,6 +24,7 @@ from dvc.repo.artifacts import Artifacts
 from {{ cookiecutter.package_name }}.contract import Contract
 from {{ cookiecutter.package_name }}.errors import ArtefactError, ProjectError, VersionError
 from {{ cookiecutter.package_name }}.files import write_json
+from {{ cookiecutter.package_name }}.registry import champion as champion_stage
 from {{ cookiecutter.package_name }}.registry import command, registry, tags
 from {{ cookiecutter.package_name }}.registry.ledger import Assignment, champion_before, state
 from {{ cookiecutter.package_name }}.serving.predictor import sealed
@@ -180,6 +181,16 @@ def do(*arguments: str) -> None:
     parser = ArgumentParser()
     command.arguments(parser)
     command.run(**vars(parser.parse_args(arguments)))
+
+
+@pytest.mark.usefixtures("project")
+def test_before_a_promotion_gto_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    do("register")
+    monkeypatch.setattr(registry, "open_registry", None)
+    champion_stage.run()
+    assert capsys.readouterr().out.endswith("champion: nothing is in production yet\n")
 
 
 @pytest.fixture

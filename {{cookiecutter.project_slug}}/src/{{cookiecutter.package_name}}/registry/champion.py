@@ -43,7 +43,7 @@ def _present(layout: Layout) -> "tuple[Registry, str] | None":
         return None
     if not git("tag", "--list", f"*#{STAGE}#*"):
         return None
-    from .ledger import state  # slow to import, as what follows, and no use before a promotion
+    from .ledger import state  # slow to import, and of no use before a promotion
     from .registry import open_registry
 
     registry = open_registry()

@@ -1,10 +1,11 @@
-"""Acceptor: of the workers of an instance, the one with the fewest connections takes the next.
+"""Acceptor: a worker leaves the next connection to others that have clearly fewer.
 
 The system wakes all who wait at a socket, and mostly the same one comes first. Callers that keep
 their connections would all stay with it, while the others have nothing to do.
 """
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -13,9 +14,10 @@ from typing import Any
 import uvloop
 
 PATIENCE = 0.001
-"""Seconds for which a connection is left to workers with fewer; uvloop's clock has no less."""
+"""Seconds, at most, for which a connection is left to others; uvloop's clock has no less."""
 RELIEF = 1.0
 """Seconds until the next attempt where the system gives no connection, as with too many files."""
+SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 logger = logging.getLogger(__name__)
 
 
@@ -23,9 +25,11 @@ class Loop(uvloop.Loop):
     """The event loop of one of several workers.
 
     is_busier: tells the others how many connections this one has, and whether one has fewer.
+    leave: tells them that it takes no more.
     """
 
     is_busier: Callable[[int], bool]
+    leave: Callable[[], None]
 
     async def create_server(self, protocol_factory: Any, *_: Any, **kwargs: Any) -> Any:
         """Accept what comes to the socket `sock`."""
@@ -53,9 +57,12 @@ class Acceptor:
         if self._pause:
             self._pause.cancel()
         self._loop.remove_reader(self._listening)
+        self._loop.leave()
 
     async def wait_closed(self) -> None:
-        """Return at once: nothing of this outlives `close`."""
+        """Wait for what was accepted and is not connected yet."""
+        if self._arriving:
+            await asyncio.wait(self._arriving)
 
     def _look(self) -> None:
         if self._loop.is_busier(len(self._connections)):
@@ -75,12 +82,11 @@ class Acceptor:
     def _accept(self) -> None:
         try:
             accepted, _ = self._listening.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return  # another worker was faster, or the caller has gone
-        except OSError:
-            logger.exception("no connection can be accepted")
-            self._wait(RELIEF)
-            return
+        except OSError as fault:
+            if fault.errno in SCARCE:
+                logger.exception("no connection can be accepted")
+                self._wait(RELIEF)
+            return  # else another worker was faster, or the caller has gone
         arrival = self._loop.connect_accepted_socket(self._protocol, accepted)
         task = self._loop.create_task(arrival)
         self._arriving.add(task)

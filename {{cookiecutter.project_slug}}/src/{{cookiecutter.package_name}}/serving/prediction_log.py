@@ -54,7 +54,11 @@ class PredictionLog:
         self.write([to_json(record) for record in records])
 
     def write(self, records: Sequence[bytes]) -> None:
-        """Append records that are JSON already, as `append` does."""
+        """Append records that are JSON already.
+
+        Raises:
+            PredictionLogError: as `append` does.
+        """
         lines = b"\n".join([*records, b""])
         with self._lock:
             try:

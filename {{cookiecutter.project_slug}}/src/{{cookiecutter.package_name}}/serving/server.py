@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -121,9 +120,9 @@ def application(
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         _drain_first(app.lifecycle)
-        if settings.workers > 1:
+        if shared is not None:
             loop: Any = asyncio.get_running_loop()
-            loop.is_busier = partial(app.telemetry.is_busier, workers=settings.workers)
+            loop.is_busier, loop.leave = app.telemetry.is_busier, app.telemetry.leave
         app.variants.watch()
         yield
         app.variants.stop()

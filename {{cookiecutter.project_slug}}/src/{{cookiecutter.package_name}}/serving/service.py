@@ -114,7 +114,7 @@ class PredictionService:
             for each in _explanations(variant, body.rows, body.reasons)
         ]
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        # Each prediction becomes JSON once, for its line and for its answer.
+        # Once for line and answer: with many rows, making JSON takes longer than the model.
         told = [to_json(each) for each in predictions]
         lines: list[bytes] = []
         rest = zip(told, self._loggable(rows), strict=True)

@@ -27,7 +27,8 @@ SCORES = tuple(each / 10 for each in range(1, 11))
 """Upper ends of the buckets of a probability; of values they are the tenths of the background's."""
 MAX_WORKERS = 64
 SLACK = 2
-"""Connections; where each request has its own, waiting for another worker would cost a third."""
+"""Connections by which workers may differ; to wait for each costs a third of the requests where
+every request has its own."""
 
 
 class Telemetry:
@@ -122,14 +123,19 @@ class Telemetry:
         with self._lock:
             self._count[self._place["log_failures"]] += 1
 
-    def is_busier(self, connections: int, workers: int) -> bool:
+    def is_busier(self, connections: int) -> bool:
         """Tell the other workers how many connections this one has, and whether one has fewer.
 
-        Differences up to SLACK do not count.
+        Differences up to SLACK do not count. Called on the event loop alone.
         """
         place = self._place["connections"]
-        self._count[place] = connections
-        return bool(self._all[:workers, place].min() < connections - SLACK)
+        self._count[place] = connections + 1  # 0 is where no worker is
+        told = self._all[:, place]
+        return bool(told[told > 0].min() < connections + 1 - SLACK)
+
+    def leave(self) -> None:
+        """Tell the other workers that this one takes no more connections."""
+        self._count[self._place["connections"]] = 0
 
     def sums(self) -> dict[str, list[float]]:
         """The counts of all workers, by what was counted."""
