@@ -4,7 +4,7 @@
 that project. Files hold rows of the sample drawn anew: BENCH_ROWS (10,000,000) where a run is timed
 from its start, and a tenth for the other ways, timed once they have begun. Of each process of a run
 the memory is its share of what is resident (PSS), sampled while it works; it is measured for the
-tenth, too. Fails below the bars. Of classification alone.
+tenth, too. Fails below the bars. Of classification without derived features alone.
 """
 
 import os

@@ -26,7 +26,7 @@ def test_the_imports_keep_the_rules(root: Path) -> None:
     [
         ("serving.server", {"pyarrow", "fastapi", "prometheus_client"}),
         ("batch.score", set()),
-        ("registry.champion", {"gto"}),  # of each training, and before a promotion in vain
+        ("registry.champion", {"gto"}),  # each training imports it, mostly with nothing promoted
     ],
 )
 def test_no_start_waits_for_what_it_does_not_need(

@@ -86,6 +86,32 @@ def test_a_busier_one_leaves_a_connection_for_a_moment_only(
     monkeypatch.setattr(acceptor, "PATIENCE", 9)
     assert accepted(is_busier=busier) == 0
     assert accepted() == 2
+    monkeypatch.setattr(acceptor, "PATIENCE", 0.12)  # still waits when the door is closed
+    accepted(is_busier=busier)
+
+
+def test_what_has_arrived_is_waited_for() -> None:
+    arrived: list[bool] = []
+
+    async def arrive(_: Callable[[], Protocol], connection: socket.socket) -> None:
+        await asyncio.sleep(0.2)
+        connection.close()
+        arrived.append(True)
+
+    async def serve() -> None:
+        loop: Any = asyncio.get_running_loop()
+        loop.is_busier, loop.leave = free, lambda: None
+        loop.connect_accepted_socket = arrive
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            server = await loop.create_server(lambda: Protocol(set()), sock=listening, backlog=9)
+            with socket.create_connection(listening.getsockname()):
+                await asyncio.sleep(0.1)
+            server.close()
+            await server.wait_closed()
+
+    with asyncio.Runner(loop_factory=acceptor.Loop) as runner:
+        runner.run(serve())
+    assert arrived == [True]
 
 
 @pytest.mark.parametrize("fault", [errno.EAGAIN, errno.ECONNABORTED, errno.EPROTO])

@@ -139,9 +139,8 @@ class PredictionService:
             self._shadow.follow(plan, rows, lines)
         if reasons:
             explained = [bool(body.reasons) for body in bodies for _ in body.rows]
-            for prediction in compress(predictions, explained):
-                prediction["reasons"] = reasons.pop(0)
-            told = [to_json(each) for each in predictions]
+            for place in compress(range(len(told)), explained):
+                told[place] = to_json(predictions[place] | {"reasons": reasons.pop(0)})
         answers = iter(told)
         return [
             b"[%b]" % b",".join(islice(answers, len(body.rows))) if body.is_list else next(answers)

@@ -1,7 +1,8 @@
 """Telemetry: what the service counts, in one array for each worker.
 
 The workers of an instance share a file of such arrays. Each adds to its own, any of them reports
-their sums, and the successor of a dead worker goes on with its array, so no count goes back.
+their sums, and the successor of a dead worker goes on with its array, so no count goes back. The
+number of its connections stands there for the other workers alone.
 """
 
 import mmap
