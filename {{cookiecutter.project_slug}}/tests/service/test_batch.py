@@ -30,7 +30,7 @@ from {{ cookiecutter.package_name }}.cli import main
 from {{ cookiecutter.package_name }}.contract import Column, Contract
 from {{ cookiecutter.package_name }}.derived import Numbers
 from {{ cookiecutter.package_name }}.errors import ArtefactError, DataError
-from {{ cookiecutter.package_name }}.features import Features
+from {{ cookiecutter.package_name }}.features import Encoder, Features
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor
 
@@ -93,6 +93,24 @@ def test_rows_are_numbered_and_named_alike_in_every_run(
     assert {len(each) for each in ids} == {32}
     assert pyarrow.csv.read_csv(second)["prediction_id"].to_pylist() == ids
     assert sorted(source.parent.iterdir()) == sorted([source, first, second])
+
+
+def test_the_model_is_asked_about_rows_of_like_numbers_together(
+    table: pa.Table, contract: Contract, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, columns = [], Encoder.columns
+
+    def spied(encoder: Encoder, given: dict[str, Any]) -> Features:
+        asked.append(given)
+        return columns(encoder, given)
+
+    monkeypatch.setattr(Encoder, "columns", spied)
+    score_table(predictor, table)
+    name = next(column.name for column in contract.features if column.is_number)
+    there = [row[name] for row in predictor.background if row.get(name) is not None]
+    quarters = np.sum([asked[0][name] > np.quantile(there, each / 4) for each in (1, 2, 3)], axis=0)
+    assert quarters.tolist() == sorted(quarters.tolist())
+    assert asked[0][name].tolist() != table[name].cast(pa.float64()).to_pylist()
 
 
 @pytest.mark.usefixtures("small_parts")

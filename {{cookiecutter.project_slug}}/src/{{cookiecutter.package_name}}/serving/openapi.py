@@ -11,30 +11,34 @@ from ..contract import Contract
 from .comparison import VARIANTS
 from .feedback import ID_PATTERN
 
-PROBLEM = {
-    "type": "object",
-    "description": "A refusal (RFC 9457).",
-    "properties": {
+
+def _object(description: str, properties: dict[str, Any], *optional: str) -> dict[str, Any]:
+    required = [name for name in properties if name not in optional]
+    told = {"description": description} if description else {}
+    return {"type": "object", **told, "properties": properties, "required": required}
+
+
+FAULT = _object(
+    "",
+    {
+        "row": {"type": "integer"},
+        "field": {"type": ["string", "null"]},
+        "message": {"type": "string"},
+        "found": {"type": "string"},
+    },
+    "found",
+)
+PROBLEM = _object(
+    "A refusal (RFC 9457).",
+    {
         "type": {"type": "string"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "row": {"type": "integer"},
-                    "field": {"type": ["string", "null"]},
-                    "message": {"type": "string"},
-                    "found": {"type": "string"},
-                },
-                "required": ["row", "field", "message"],
-            },
-        },
+        "errors": {"type": "array", "items": FAULT},
     },
-    "required": ["type", "title", "status", "detail"],
-}
+    "errors",
+)
 REFUSALS = {
     "400": "The body is no JSON text, or names a key twice; or the query has no such option.",
     "401": "The request holds no known API key.",
@@ -44,16 +48,15 @@ REFUSALS = {
     "422": "A field is unknown, missing, of a wrong type or out of range; or no answer exists.",
     "503": "The prediction could not be logged, so it is not answered.",
 }
-REASON = {
-    "type": "object",
-    "properties": {
+REASON = _object(
+    "",
+    {
         "feature": {"type": "string"},
         "value": {"type": ["boolean", "number", "string", "null"]},
         "contribution": {"type": "number"},
         "standard_error": {"type": "number"},
     },
-    "required": ["feature", "value", "contribution", "standard_error"],
-}
+)
 VARIANT_KEY = {
     "name": "X-Variant-Key",
     "in": "header",
@@ -74,12 +77,7 @@ HEADERS = [
         "description": "W3C Trace Context; its trace id stands in the log.",
     },
 ]
-HEALTH = {
-    "type": "object",
-    "description": "The state of the service.",
-    "properties": {"status": {"type": "string"}},
-    "required": ["status"],
-}
+HEALTH = _object("The state of the service.", {"status": {"type": "string"}})
 _STATE = {"application/json": {"schema": {"$ref": "#/components/schemas/Health"}}}
 LOOKS: dict[str, dict[str, Any]] = {
     "/health/live": {
@@ -164,13 +162,9 @@ def _operation(contract: Contract) -> dict[str, Any]:
             _count("reasons", "How many reasons each answer carries; at most 10 rows then."),
         ],
         "requestBody": _rows(contract),
-        "responses": {
-            "200": {
-                "description": "One prediction for each row, in the same order.",
-                "content": {"application/json": {"schema": _one_or_many("Prediction")}},
-            },
-            **_refusals(),
-        },
+        "responses": _responses(
+            "One prediction for each row, in the same order.", _one_or_many("Prediction")
+        ),
     }
 
 
@@ -184,13 +178,9 @@ def _explanations(contract: Contract) -> dict[str, Any]:
             _count("top", "How many reasons; all where it is not said."),
         ],
         "requestBody": _rows(contract),
-        "responses": {
-            "200": {
-                "description": "One explanation for each row, in the same order.",
-                "content": {"application/json": {"schema": _one_or_many("Explanation")}},
-            },
-            **_refusals(),
-        },
+        "responses": _responses(
+            "One explanation for each row, in the same order.", _one_or_many("Explanation")
+        ),
     }
 
 
@@ -216,55 +206,37 @@ def _explanation(contract: Contract) -> dict[str, Any]:
         "reasons": {"type": "array", "items": {"$ref": "#/components/schemas/Reason"}},
         "rest": {**number, "description": "What the other features add."},
     }
-    return {
-        "type": "object",
-        "description": "base_value + the contributions + rest = value, by Shapley values.",
-        "properties": properties,
-        "required": list(properties),
-    }
+    return _object("base_value + the contributions + rest = value, by Shapley values.", properties)
 
 
 def _feedback(contract: Contract) -> dict[str, Any]:
     target = contract.target
-    told = {
-        "type": "object",
-        "properties": {
-            "prediction_id": {"type": "string", "pattern": ID_PATTERN},
-            target.name: target.json_schema,
-        },
-        "required": ["prediction_id", target.name],
-        "additionalProperties": False,
-    }
-    taken = {"type": "object", "properties": {"status": {"const": "taken"}}, "required": ["status"]}
+    prediction = {"type": "string", "pattern": ID_PATTERN}
+    told = _object("", {"prediction_id": prediction, target.name: target.json_schema})
+    told["additionalProperties"] = False
     return {
         "summary": f"Tell the true {target.name} of a prediction, for the next training",
         "operationId": "feedback",
         "parameters": HEADERS,
         "requestBody": {"required": True, "content": {"application/json": {"schema": told}}},
-        "responses": {
-            "200": {
-                "description": "It is logged.",
-                "content": {"application/json": {"schema": taken}},
-            },
-            **_refusals(),
-        },
+        "responses": _responses("It is logged.", _object("", {"status": {"const": "taken"}})),
     }
 
 
-def _refusals() -> dict[str, Any]:
+def _responses(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
     return {
-        status: {"description": meaning, "content": _problem_content()}
-        for status, meaning in REFUSALS.items()
+        "200": {"description": description, "content": {"application/json": {"schema": schema}}},
+        **{
+            status: {"description": meaning, "content": {"application/problem+json": problem}}
+            for status, meaning in REFUSALS.items()
+        },
     }
 
 
 def _one_or_many(name: str) -> dict[str, Any]:
     one = {"$ref": f"#/components/schemas/{name}"}
     return {"oneOf": [one, {"type": "array", "items": one, "minItems": 1}]}
-
-
-def _problem_content() -> dict[str, Any]:
-    return {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 def _prediction(contract: Contract) -> dict[str, Any]:
@@ -303,8 +275,4 @@ def _prediction(contract: Contract) -> dict[str, Any]:
         "description": "The largest contributions, where the request asks for reasons.",
         "items": {"$ref": "#/components/schemas/Reason"},
     }
-    return {
-        "type": "object",
-        "properties": {**properties, "reasons": reasons},
-        "required": list(properties),
-    }
+    return _object("", {**properties, "reasons": reasons}, "reasons")

@@ -69,24 +69,24 @@ class Predictor:
         given = np.asarray(self._answer(features), np.float64)
         return given if self.contract.labels else given.reshape(len(given))
 
-    def outcome(self, answers: Answers) -> dict[str, list[Any]]:
-        """What callers are told, by columns of one entry a row.
+    def outcome(self, answers: Answers) -> dict[str, npt.NDArray[Any]]:
+        """What callers are told, by columns of one entry a row: float64, or str objects.
 
         value; or label and probability (of that label), and where the contract has two labels
         score (the second one's probability) and threshold (the score from which it is given).
         """
         labels = self.contract.labels
         if not labels:
-            return {"value": answers.tolist()}
-        places, columns = self.info.decision.places(answers).tolist(), answers.T.tolist()
+            return {"value": answers}
+        places = self.info.decision.places(answers)
         told = {
-            "label": [labels[place] for place in places],
-            "probability": [columns[place][row] for row, place in enumerate(places)],
+            "label": np.array(labels, object)[places],
+            "probability": answers[np.arange(len(answers)), places],
         }
         threshold = self.info.decision.threshold
         if threshold is None:
             return told
-        return told | {"score": columns[1], "threshold": [threshold] * len(answers)}
+        return told | {"score": answers[:, 1], "threshold": np.full(len(answers), threshold)}
 
 
 def load_predictor(

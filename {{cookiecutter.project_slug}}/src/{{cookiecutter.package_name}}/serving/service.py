@@ -186,7 +186,7 @@ def _predictions(variant: Variant, answers: Answers) -> list[dict[str, Any]]:
         {"prediction_id": each, **told_by} for each in _new_ids(len(answers))
     ]
     for name, column in variant.predictor.outcome(answers).items():
-        for prediction, value in zip(predictions, column, strict=True):
+        for prediction, value in zip(predictions, column.tolist(), strict=True):
             prediction[name] = value
     return predictions
 

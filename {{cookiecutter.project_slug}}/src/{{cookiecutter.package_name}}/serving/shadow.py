@@ -47,6 +47,7 @@ class Shadow:
                 return
             answers = self._variants.answers(plan, challenger, rows)
             outcome = challenger.predictor.outcome(answers)
+            columns = (column.tolist() for column in outcome.values())
             told = {
                 "model_version": challenger.predictor.info.version,
                 "variant": CHALLENGER,
@@ -55,7 +56,7 @@ class Shadow:
             self._log.append(
                 [
                     from_json(record) | told | dict(zip(outcome, values, strict=True))
-                    for record, *values in zip(records, *outcome.values(), strict=True)
+                    for record, *values in zip(records, *columns, strict=True)
                 ]
             )
         except PredictionLogError:
