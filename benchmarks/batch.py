@@ -1,10 +1,10 @@
 """Scoring a file beside ONNX Runtime alone, and beside the pipeline that was trained, in turns.
 
 `make bench-batch` makes a project from the default answers and trains it; with an argument it takes
-that project. Files hold values of the sample drawn anew: BENCH_ROWS (10,000,000) where a run is timed
-from its start, and a tenth for the other ways, timed once they have begun. Of each process of a run
-the memory is its share of what is resident (PSS), sampled while it works; it is measured for the
-tenth, too. Fails below the bars. Of classification without derived features alone.
+that project. Files hold values of the sample drawn anew: BENCH_ROWS (10,000,000) where a run is
+timed from its start, and a tenth for the other ways, timed once they have begun. Of each process of
+a run the memory is its share of what is resident (PSS), sampled while it works; it is measured for
+the tenth, too. Fails below the bars. Of classification without derived features alone.
 """
 
 import os
