@@ -16,6 +16,7 @@ from {{ cookiecutter.package_name }}.errors import DerivedError, NoFiniteAnswerE
 from {{ cookiecutter.package_name }}.features import Encoder
 from {{ cookiecutter.package_name }}.layout import Layout
 from {{ cookiecutter.package_name }}.serving.coalescing import Coalescer
+from {{ cookiecutter.package_name }}.serving.endpoint import WHOLE_BODY
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor
 from {{ cookiecutter.package_name }}.serving.request import Parsed
 
@@ -82,6 +83,33 @@ def test_one_that_left_keeps_no_other_waiting() -> None:
             return await stays
 
     assert asyncio.run(leave()) == b"fine"
+
+
+@pytest.mark.parametrize(("running", "is_answered"), [(1, True), (2, False)])
+def test_one_alone_is_answered_in_its_first_turn(
+    client: TestClient, contract: Contract, running: int, is_answered: bool
+) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": json.dumps(contract.example).encode()}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def ask() -> bool:
+        scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/predictions"}
+        scope |= {"query_string": b"", "headers": [(b"content-type", b"application/json")]}
+        app: Any = client.app
+        scope["state"] = {WHOLE_BODY: set(range(running))}
+        task = asyncio.create_task(app(scope, receive, send))
+        await asyncio.sleep(0)
+        was_answered = task.done()
+        await task
+        return was_answered
+
+    assert asyncio.run(ask()) == is_answered
+    assert sent[0]["status"] == 200
 
 
 def test_many_callers_get_their_own_answers(

@@ -1,4 +1,7 @@
-"""Coalescing: bodies that arrive together share one model call, and none waits for more to come."""
+"""Coalescing: bodies that arrive together share one model call, and none waits for more to come.
+
+A body of the only request in progress is answered without it.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence

@@ -35,7 +35,8 @@ CLOSE = (b"connection", b"close")
 BODY_SECONDS = 20
 """A body that takes longer holds a connection for nothing."""
 WHOLE_BODY = "whole_body"
-"""An extension of the scope: the body has arrived, so that nobody need wait for it."""
+"""In the scope's state: the body has arrived, so that nobody need wait for it. The value holds the
+requests that are in progress."""
 MAX_DIGITS = 18
 """Of a declared length: as many are beyond any limit, and quickly read."""
 FAULT = "an unexpected fault; it has been logged"
@@ -53,13 +54,14 @@ class Lifecycle:
 
 
 class Asked(NamedTuple):
-    """What a request says beside its body."""
+    """What a request says beside its body, and whether it is the only one in progress."""
 
     request_id: str
     trace_id: str
     caller: str
     key: str
     options: dict[str, str]
+    is_alone: bool
 
     @property
     def context(self) -> dict[str, str]:
@@ -132,8 +134,9 @@ class Endpoint:
             caller = self._front.admit(self.path, given)
             options = self._asked(scope["query_string"])
             key = given.get(b"x-variant-key", request_id).decode("latin-1")
-            asked = Asked(request_id.decode(), trace_id, caller, key, options)
-            body = await self._read(given, receive, WHOLE_BODY in scope.get("extensions", ()))
+            running = scope.get("state", {}).get(WHOLE_BODY, ())
+            asked = Asked(request_id.decode(), trace_id, caller, key, options, len(running) == 1)
+            body = await self._read(given, receive, bool(running))
             answer = await self.answer(body, asked)
         except RequestError as refusal:
             answer = refused(refusal)

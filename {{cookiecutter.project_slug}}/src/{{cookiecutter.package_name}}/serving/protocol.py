@@ -89,7 +89,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The body is there."""
-        self.scope["extensions"] = {WHOLE_BODY: {}}
+        self.scope["state"][WHOLE_BODY] = self.tasks
         super().on_message_complete()
 
     def _wait(self) -> None:

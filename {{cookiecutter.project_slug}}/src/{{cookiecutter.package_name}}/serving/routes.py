@@ -42,6 +42,8 @@ def endpoints(
             return as_json(await within(slow, alone, body, asked))
         if len(body) > THREAD_BYTES:
             return as_json(await within(large, alone, body, asked))
+        if asked.is_alone:
+            return as_json(alone(body, asked))
         return as_json(await together.answer(wanted(service.parse(body), asked)))
 
     async def explain(body: bytes, asked: Asked) -> Answer:
