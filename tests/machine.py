@@ -22,6 +22,8 @@ import pytest
 from conftest import ROOT, Project, commit_all, make_once, outside, run_in
 from filelock import FileLock
 
+# Of the environment as it is; what follows names the last stage to run.
+REPRO = ("uv", "run", "--no-sync", "dvc", "repro")
 STAND_INS = ROOT / "tests" / "stand_ins"
 # Outlives a run, as uv's cache beside it does: the base image takes most of a minute.
 CACHE = Path(os.environ["UV_CACHE_DIR"]).resolve().parent / "ml-cd-template"

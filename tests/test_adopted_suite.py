@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from answers import ODD
 from conftest import Project
-from machine import installed, pythons
+from machine import REPRO, installed, pythons
 
 pytestmark = [pytest.mark.slow, pytest.mark.suite]
 
@@ -143,5 +143,5 @@ def test_the_suite_is_green_and_a_known_customer_comes_back(
     params.write_text(late, encoding="utf-8")
     told = made.run("make", "feedback", f"TRUTH={tmp_path / 'labels.csv'}", env=env)
     assert "1 added" in told.stdout
-    made.run("make", "train", env=env)
+    made.run(*REPRO, "validate", env=env)
     assert rows(made) == before + 1
