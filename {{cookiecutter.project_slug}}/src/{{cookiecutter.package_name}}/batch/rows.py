@@ -314,8 +314,8 @@ def _as_number(
 
 
 def _quarters(values: Sequence[float | None]) -> list[float]:
-    """The three values between the quarters of those that are there."""
-    there = [value for value in values if value is not None]
+    """The three values between the quarters of those that are there, booleans as 0 and 1."""
+    there = [float(value) for value in values if value is not None]
     return np.quantile(there, (0.25, 0.5, 0.75)).tolist() if there else []
 
 
