@@ -110,7 +110,7 @@ def test_the_model_is_asked_about_rows_of_like_numbers_together(
     there = [float(row[name]) for row in predictor.background if row.get(name) is not None]
     quarters = np.sum([asked[0][name] > np.quantile(there, each / 4) for each in (1, 2, 3)], axis=0)
     assert quarters.tolist() == sorted(quarters.tolist())
-    assert asked[0][name].tolist() != table[name].cast(pa.float64()).to_pylist()
+    assert len(set(quarters.tolist())) > 1
 
 
 @pytest.mark.usefixtures("small_parts")

@@ -14,6 +14,7 @@ import uvicorn
 
 from {{ cookiecutter.package_name }}.serving import endpoint, protocol
 from {{ cookiecutter.package_name }}.serving.app import create_app
+from {{ cookiecutter.package_name }}.serving.coalescing import Coalescer
 from {{ cookiecutter.package_name }}.serving.prediction_log import PredictionLog
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor
 from {{ cookiecutter.package_name }}.serving.settings import Settings
@@ -88,10 +89,11 @@ def test_a_slow_body_is_refused_and_harms_no_other(port: int) -> None:
     assert slow == ["HTTP/1.1 408 Request Timeout"]
 
 
-def test_a_body_that_is_there_is_read_without_a_clock(
+def test_a_body_that_is_there_waits_for_no_clock_and_alone_for_no_other(
     port: int, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint, "BODY_SECONDS", "no number, so whoever looks at the clock fails")
+    monkeypatch.setattr(Coalescer, "answer", None)
     body = json.dumps(predictor.contract.example).encode()
     head = POST + b"Content-Length: %d\r\n\r\n" % len(body)
     assert answer(port, head + body) == "HTTP/1.1 200 OK"

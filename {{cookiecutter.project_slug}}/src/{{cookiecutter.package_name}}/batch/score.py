@@ -33,7 +33,7 @@ from .rows import REJECTED, Scorer, shown_ids
 
 SOME_REJECTED = 3
 """The exit code that says that some rows are in the file of rejected ones."""
-BATCHES = 8
+BATCHES = 2
 """Batches written at once: the rows of a row group of the output."""
 
 
